@@ -1,0 +1,7 @@
+//! Private servers to test against, and sessions on them.
+
+mod server;
+mod session;
+
+pub use server::{Database, Server, database, wait_until};
+pub use session::Session;

@@ -1,0 +1,155 @@
+//! From arguments that may be anything to ones that can be worked with.
+
+use crate::error::{Error, Result};
+use crate::key;
+use crate::pg::datum::{Bytea, ByteaArray, Jsonb, JsonbArray, Text, TextArray, Varlena};
+use crate::store::{Entry, Value};
+use crate::value::Form;
+
+/// The key of a call, detoasted and of a length that a key may have.
+///
+/// Errors: [`Error::NullKey`] (22004), [`Error::KeyLength`] (22023).
+pub fn key(key: &Option<Text>) -> Result<Varlena<'_>> {
+    checked_key(key.as_ref().map(Text::as_varlena))
+}
+
+fn checked_key(key: Option<Varlena<'_>>) -> Result<Varlena<'_>> {
+    let key = key.ok_or(Error::NullKey)?.plain();
+    key::check_length(key.bytes().len())?;
+    Ok(key)
+}
+
+/// The keys of a batch, each with its place in the array, in the order of their bytes.
+///
+/// Errors: as for [`key`], and [`Error::ArrayDimensions`] (22023).
+pub fn keys(keys: &Option<TextArray>) -> Result<Vec<(Varlena<'_>, usize)>> {
+    let elements = keys.as_ref().ok_or(Error::NullArgument("keys"))?.elements();
+    let elements = elements.ok_or(Error::ArrayDimensions("keys"))?;
+    let keys = elements.into_iter().enumerate().map(|(place, key)| Ok((checked_key(key)?, place)));
+    let mut keys = keys.collect::<Result<Vec<_>>>()?;
+    keys.sort_by(|(a, a_place), (b, b_place)| a.bytes().cmp(b.bytes()).then(a_place.cmp(b_place)));
+    Ok(keys)
+}
+
+/// The name of the cache.
+pub fn cache(cache: Option<&str>) -> Result<&str> {
+    cache.ok_or(Error::NullArgument("cache"))
+}
+
+/// An argument that holds a value.
+pub trait ValueArgument {
+    fn value(&self) -> Value<'_>;
+}
+
+impl ValueArgument for Text {
+    fn value(&self) -> Value<'_> {
+        Value::Text(self.as_varlena())
+    }
+}
+
+impl ValueArgument for Jsonb {
+    fn value(&self) -> Value<'_> {
+        Value::Json(self.as_varlena())
+    }
+}
+
+impl ValueArgument for Bytea {
+    fn value(&self) -> Value<'_> {
+        Value::Bytes(self.as_varlena())
+    }
+}
+
+impl ValueArgument for i64 {
+    fn value(&self) -> Value<'_> {
+        Value::Int(*self)
+    }
+}
+
+/// The value of a call. Error: [`Error::NullValue`] (22004).
+pub fn value<T: ValueArgument>(value: &Option<T>) -> Result<Value<'_>> {
+    value.as_ref().map(T::value).ok_or(Error::NullValue)
+}
+
+/// An argument that holds the values of a batch.
+pub trait ValuesArgument {
+    /// `None`: more than one dimension.
+    fn values(&self) -> Option<Vec<Option<Value<'_>>>>;
+}
+
+macro_rules! values_argument {
+    ($array:ident, $variant:ident) => {
+        impl ValuesArgument for $array {
+            fn values(&self) -> Option<Vec<Option<Value<'_>>>> {
+                Some(self.elements()?.into_iter().map(|element| element.map(Value::$variant)).collect())
+            }
+        }
+    };
+}
+
+values_argument!(TextArray, Text);
+values_argument!(JsonbArray, Json);
+values_argument!(ByteaArray, Bytes);
+
+/// The values of a batch of `count` keys.
+///
+/// Errors: [`Error::NullValue`] (22004), [`Error::ArrayDimensions`], [`Error::ArrayLengths`] (22023).
+pub fn values<T: ValuesArgument>(vals: &Option<T>, count: usize) -> Result<Vec<Value<'_>>> {
+    let values = vals.as_ref().ok_or(Error::NullArgument("vals"))?.values();
+    let values = values.ok_or(Error::ArrayDimensions("vals"))?;
+    if values.len() != count {
+        return Err(Error::ArrayLengths { keys: count, vals: values.len() });
+    }
+    values.into_iter().map(|value| value.ok_or(Error::NullValue)).collect()
+}
+
+/// A form in which values are returned.
+pub trait Returned: Sized {
+    const FORM: Form;
+
+    /// A copy of a value whose type is readable in this form.
+    fn copied(value: Value<'_>) -> Self;
+}
+
+impl Returned for Text {
+    const FORM: Form = Form::Text;
+
+    fn copied(value: Value<'_>) -> Text {
+        match value {
+            Value::Text(text) | Value::Bytes(text) => text.to_text(),
+            Value::Json(json) => json.json_to_text(),
+            Value::Int(int) => Text::new(&int.to_string()),
+        }
+    }
+}
+
+impl Returned for Jsonb {
+    const FORM: Form = Form::Json;
+
+    fn copied(value: Value<'_>) -> Jsonb {
+        match value {
+            Value::Json(json) => json.to_jsonb(),
+            _ => unreachable!("read() lets only jsonb through"),
+        }
+    }
+}
+
+impl Returned for Bytea {
+    const FORM: Form = Form::Bytes;
+
+    fn copied(value: Value<'_>) -> Bytea {
+        match value {
+            Value::Bytes(bytes) => bytes.to_bytea(),
+            _ => unreachable!("read() lets only bytea through"),
+        }
+    }
+}
+
+/// An entry's value in the form that the caller asked for. Error: [`Error::WrongForm`] (42804).
+pub fn read<T: Returned>(entry: Entry<'_>) -> Result<T> {
+    let value = entry.value();
+    if value.kind().readable_as(T::FORM) {
+        Ok(T::copied(value))
+    } else {
+        Err(Error::WrongForm { key: entry.key().to_message(), stored: value.kind(), wanted: T::FORM })
+    }
+}

@@ -1,0 +1,88 @@
+//! `get_many` and `set_many`. Every batch takes its keys in the order of their bytes, so that batches cannot deadlock
+//! with each other.
+
+use pgrx::iter::TableIterator;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{default, name, pg_extern};
+
+use super::arguments::{self, Returned, ValuesArgument};
+use crate::error;
+use crate::pg::acl::Privileges;
+use crate::pg::datum::{Bytea, ByteaArray, Interval, Jsonb, JsonbArray, Text, TextArray};
+use crate::store::{Change, Table, modify};
+
+/// The live entries among `keys`, each once, in the order of their keys.
+///
+/// Errors: as for `get`, and 22023 for an array of more than one dimension.
+fn read_many<T: Returned>(keys: Option<TextArray>, cache: Option<&str>) -> error::Result<Vec<(Text, T)>> {
+    let mut keys = arguments::keys(&keys)?;
+    keys.dedup_by(|(a, _), (b, _)| a.bytes() == b.bytes());
+    let Some(mut table) = Table::open_for_read(arguments::cache(cache)?, Privileges::SELECT)? else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for (key, _) in keys {
+        if let Some(entry) = table.get(key) {
+            found.push((key.to_text(), arguments::read(entry)?));
+        }
+    }
+    Ok(found)
+}
+
+/// Stores each value under its key; of a repeated key the last. Returns the number of entries written.
+///
+/// Errors: as for `set`, and 22023 for arrays of different lengths or more than one dimension. An error stores nothing.
+fn write_many<T: ValuesArgument>(
+    keys: Option<TextArray>,
+    vals: Option<T>,
+    ttl: Option<Interval>,
+    cache: Option<&str>,
+) -> error::Result<i64> {
+    let mut keys = arguments::keys(&keys)?;
+    let values = arguments::values(&vals, keys.len())?;
+    // Equal keys stand in the order of their places: keep the last of each.
+    keys.reverse();
+    keys.dedup_by(|(a, _), (b, _)| a.bytes() == b.bytes());
+    keys.reverse();
+    let privileges = Privileges::INSERT.and(Privileges::UPDATE);
+    let Some(mut table) = Table::open_for_write(arguments::cache(cache)?, privileges)? else {
+        return Ok(keys.len() as i64);
+    };
+    let expires_at = table.expiry(ttl)?;
+    for (key, place) in &keys {
+        table.check_size(*key, &values[*place])?;
+    }
+    for (key, place) in &keys {
+        modify(&mut table, *key, |_| Ok((Change::Put { value: values[*place], expires_at }, ())))?;
+    }
+    Ok(keys.len() as i64)
+}
+
+/// The two functions for one type.
+macro_rules! batches {
+    ($form:ident, $array:ident, $get_many:ident, $set_many:ident) => {
+        /// The live entries among the keys. Errors: see [`read_many`].
+        #[pg_extern(parallel_restricted)]
+        fn $get_many(
+            keys: Option<TextArray>,
+            cache: default!(Option<&str>, "'default'"),
+        ) -> Result<TableIterator<'static, (name!(key, Text), name!(value, $form))>, ErrorReport> {
+            Ok(TableIterator::new(read_many(keys, cache)?))
+        }
+
+        /// Stores many values. Errors: see [`write_many`].
+        #[pg_extern(name = "set_many")]
+        fn $set_many(
+            keys: Option<TextArray>,
+            vals: Option<$array>,
+            ttl: default!(Option<Interval>, "NULL"),
+            cache: default!(Option<&str>, "'default'"),
+        ) -> Result<i64, ErrorReport> {
+            Ok(write_many(keys, vals, ttl, cache)?)
+        }
+    };
+}
+
+batches!(Text, TextArray, get_many, set_many_text);
+batches!(Jsonb, JsonbArray, get_many_json, set_many_json);
+batches!(Bytea, ByteaArray, get_many_bytes, set_many_bytes);

@@ -1,0 +1,14 @@
+//! The SQL functions: one file for each family, thin and safe. Arguments come in here, are checked, and go to `store`.
+
+pub mod apply_policy;
+mod arguments;
+mod batch;
+mod caches;
+mod compare_and_set;
+mod counter;
+mod delete;
+mod expiry;
+mod get;
+mod keys;
+pub mod maintenance;
+mod set;

@@ -1,0 +1,197 @@
+//! Every error that the extension raises: one type, and one place that gives each its SQLSTATE, message and hint.
+
+use std::fmt;
+
+use pgrx::PgSqlErrorCode as Code;
+use pgrx::pg_sys::panic::ErrorReport;
+
+use crate::value::{Form, Kind};
+
+/// Result of everything below `api`.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can be wrong with a call. [`From<Error> for ErrorReport`] says what the client is told.
+#[derive(Debug)]
+pub enum Error {
+    /// A key, or an element of an array of keys, is NULL.
+    NullKey,
+    /// A value, or an element of an array of values, is NULL.
+    NullValue,
+    /// Another argument that has to be given is NULL.
+    NullArgument(&'static str),
+    /// A key is empty or longer than [`crate::key::MAX_KEY_BYTES`].
+    KeyLength(usize),
+    /// No cache has this name; the names that there are.
+    NoSuchCache { name: String, known: Vec<String> },
+    /// `create_cache` with a name that is taken.
+    CacheExists(String),
+    /// `create_cache` with a name that cannot be part of a table's name.
+    InvalidCacheName(String),
+    /// A policy that cannot be: the column and what is wrong with it.
+    InvalidPolicy(String),
+    /// The cache's table is not as `create_cache` made it.
+    AlteredTable { table: String, what: String, hint: String },
+    /// The entry holds another type than the one asked for.
+    WrongForm { key: String, stored: Kind, wanted: Form },
+    /// A counter function met an entry that is no counter.
+    NotACounter { key: String, stored: Kind },
+    /// A counter left the range of bigint.
+    CounterOutOfRange { key: String },
+    /// TTL of zero or less.
+    TtlNotPositive,
+    /// The expiry does not fit a timestamptz.
+    TtlOutOfRange,
+    /// An entry would be larger than the whole budget of the cache.
+    LargerThanBudget { cache: String, size: i64, budget: i64 },
+    /// The value is larger than a row can be.
+    TooLarge(usize),
+    /// A count that must not be negative is.
+    NegativeCount(&'static str),
+    /// Two arrays that have to be of one length are not.
+    ArrayLengths { keys: usize, vals: usize },
+    /// An array of more than one dimension.
+    ArrayDimensions(&'static str),
+    /// The current user lacks a privilege on a table of the schema.
+    PermissionDenied { table: String, privilege: &'static str },
+    /// A write on a standby.
+    WriteInRecovery,
+    /// A read on a standby, where the setting asks for an error.
+    ReadInRecovery { cache: String },
+    /// The extension's own tables are not there.
+    NotInstalled,
+    /// A command of the extension's own could not be run. What PostgreSQL itself finds wrong with one is raised as is.
+    Command(pgrx::spi::Error),
+}
+
+impl Error {
+    fn code(&self) -> Code {
+        match self {
+            Error::NullKey | Error::NullValue | Error::NullArgument(_) => Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            Error::KeyLength(_)
+            | Error::TtlNotPositive
+            | Error::InvalidPolicy(_)
+            | Error::NegativeCount(_)
+            | Error::ArrayLengths { .. }
+            | Error::ArrayDimensions(_) => Code::ERRCODE_INVALID_PARAMETER_VALUE,
+            Error::NoSuchCache { .. } => Code::ERRCODE_UNDEFINED_OBJECT,
+            Error::CacheExists(_) => Code::ERRCODE_DUPLICATE_OBJECT,
+            Error::InvalidCacheName(_) => Code::ERRCODE_INVALID_NAME,
+            Error::AlteredTable { .. } | Error::NotInstalled => Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Error::WrongForm { .. } | Error::NotACounter { .. } => Code::ERRCODE_DATATYPE_MISMATCH,
+            Error::CounterOutOfRange { .. } => Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+            Error::TtlOutOfRange => Code::ERRCODE_DATETIME_FIELD_OVERFLOW,
+            Error::LargerThanBudget { .. } | Error::TooLarge(_) => Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            Error::PermissionDenied { .. } => Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Error::Command(_) => Code::ERRCODE_INTERNAL_ERROR,
+            Error::WriteInRecovery | Error::ReadInRecovery { .. } => Code::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Error::KeyLength(bytes) if *bytes > 0 => Some(format!("The key is {bytes} bytes long.")),
+            Error::NoSuchCache { known, .. } if !known.is_empty() => {
+                Some(format!("The caches are: {}.", known.join(", ")))
+            }
+            Error::LargerThanBudget { cache, .. } => {
+                Some(format!("An entry of cache \"{cache}\" under this key, if there was one, has been dropped."))
+            }
+            Error::ArrayLengths { keys, vals } => Some(format!("There are {keys} keys and {vals} values.")),
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Error::KeyLength(0) => "Use a key of 1 to 1024 bytes.".into(),
+            Error::KeyLength(_) => "Use a key of 1 to 1024 bytes, for example a hash of the long key.".into(),
+            Error::NoSuchCache { .. } => "Make it with cache.create_cache(), or pass another name as cache.".into(),
+            Error::InvalidCacheName(_) => {
+                "Use up to 48 lower-case letters, digits and underscores, not starting with a digit.".into()
+            }
+            Error::AlteredTable { hint, .. } => hint.clone(),
+            Error::WrongForm { stored, .. } => format!("Read it with {}.", stored.reader()),
+            Error::NotACounter { .. } => {
+                "A counter is an entry that was set to a bigint, or made by cache.incr().".into()
+            }
+            Error::TtlNotPositive => {
+                "Use cache.never() for an entry that does not expire, or cache.delete() to remove one.".into()
+            }
+            Error::LargerThanBudget { .. } => {
+                "Raise max_size with cache.alter_cache(), or store the value in smaller parts.".into()
+            }
+            Error::PermissionDenied { table, privilege } => {
+                format!("Access to a cache is granted on its table: GRANT {privilege} ON {table} TO the role.")
+            }
+            Error::WriteInRecovery => "Connect to the primary to write to a cache.".into(),
+            Error::ReadInRecovery { .. } => "Read on the primary, or set pg_stash.on_standby to miss.".into(),
+            Error::NotInstalled => "Run CREATE EXTENSION pg_stash in this database.".into(),
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NullKey => write!(f, "cache key must not be null"),
+            Error::NullValue => write!(f, "cache value must not be null"),
+            Error::NullArgument(name) => write!(f, "{name} must not be null"),
+            Error::KeyLength(0) => write!(f, "cache key must not be empty"),
+            Error::KeyLength(_) => write!(f, "cache key is longer than {} bytes", crate::key::MAX_KEY_BYTES),
+            Error::NoSuchCache { name, .. } => write!(f, "cache \"{name}\" does not exist"),
+            Error::CacheExists(name) => write!(f, "cache \"{name}\" already exists"),
+            Error::InvalidCacheName(name) => write!(f, "invalid cache name \"{name}\""),
+            Error::InvalidPolicy(what) => write!(f, "{what}"),
+            Error::NegativeCount(name) => write!(f, "{name} must not be negative"),
+            Error::AlteredTable { table, what, .. } => write!(f, "cannot use table {table} as a cache: {what}"),
+            Error::WrongForm { key, stored, wanted } => {
+                write!(f, "cache entry \"{key}\" is of type {stored} and cannot be read as {wanted}")
+            }
+            Error::NotACounter { key, stored } => {
+                write!(f, "cache entry \"{key}\" is of type {stored}, not a counter")
+            }
+            Error::CounterOutOfRange { key } => write!(f, "counter \"{key}\" would leave the range of bigint"),
+            Error::TtlNotPositive => write!(f, "ttl must be positive"),
+            Error::TtlOutOfRange => write!(f, "ttl leads to an expiry out of range"),
+            Error::LargerThanBudget { cache, size, budget } => {
+                write!(f, "entry of {size} bytes is larger than the budget of cache \"{cache}\" ({budget} bytes)")
+            }
+            Error::TooLarge(size) => write!(f, "entry of {size} bytes is larger than a row can be"),
+            Error::ArrayLengths { .. } => write!(f, "keys and vals must have the same length"),
+            Error::ArrayDimensions(name) => write!(f, "{name} must be a one-dimensional array"),
+            Error::PermissionDenied { table, .. } => write!(f, "permission denied for table {table}"),
+            Error::WriteInRecovery => write!(f, "cannot write to a cache during recovery"),
+            Error::ReadInRecovery { cache } => {
+                write!(f, "cannot read cache \"{cache}\" during recovery: it is not durable")
+            }
+            Error::NotInstalled => write!(f, "table cache.caches does not exist"),
+            Error::Command(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl From<pgrx::spi::Error> for Error {
+    fn from(error: pgrx::spi::Error) -> Error {
+        Error::Command(error)
+    }
+}
+
+impl From<pgrx::datum::TryFromDatumError> for Error {
+    fn from(error: pgrx::datum::TryFromDatumError) -> Error {
+        Error::InvalidPolicy(error.to_string())
+    }
+}
+
+impl From<Error> for ErrorReport {
+    fn from(error: Error) -> ErrorReport {
+        let mut report = ErrorReport::new(error.code(), error.to_string(), "pg_stash");
+        if let Some(detail) = error.detail() {
+            report = report.set_detail(detail);
+        }
+        if let Some(hint) = error.hint() {
+            report = report.set_hint(hint);
+        }
+        report
+    }
+}

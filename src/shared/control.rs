@@ -1,0 +1,144 @@
+//! The small struct from the room that every server keeps to spare: the sweeper of each database, and where the rest of
+//! the shared memory is. Plain atomics, valid when all bytes are zero.
+
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use pgrx::pg_sys::Oid;
+
+use super::claim;
+use crate::pg::shmem::DynamicMemory;
+
+const DATABASES: usize = 64;
+
+/// All of it.
+#[repr(C)]
+pub struct Control {
+    /// Where the arena is, once somebody has made it.
+    pub arena: DynamicMemory,
+    /// When there was last no memory for it; zero: never.
+    pub arena_failed_at: AtomicI64,
+    databases: [DatabaseSlot; DATABASES],
+}
+
+impl Control {
+    /// The database's slot, taken now if need be; `None` where all are taken.
+    pub fn database(&self, database: Oid) -> Option<&DatabaseSlot> {
+        claim(&self.databases, u64::from(database.to_u32()), |slot| &slot.oid, |_| {})
+    }
+
+    /// The slots of all databases that have one.
+    pub fn databases(&self) -> impl Iterator<Item = &DatabaseSlot> {
+        self.databases.iter().filter(|slot| slot.oid.load(Ordering::Acquire) != 0)
+    }
+
+    /// Frees the slots of databases that are no more.
+    pub fn retain_databases(&self, exists: impl Fn(Oid) -> bool) {
+        for slot in self.databases().filter(|slot| !exists(slot.oid())) {
+            slot.set_state(SweeperState::Absent, 0);
+            slot.oid.store(0, Ordering::Release);
+        }
+    }
+}
+
+/// What the sweeper of a database is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum SweeperState {
+    Absent = 0,
+    /// A session has asked the postmaster for it, at `since`.
+    Starting = 1,
+    Idle = 2,
+    Sweeping = 3,
+    /// There was no room for it, at `since`: writers sweep.
+    Unavailable = 4,
+}
+
+impl SweeperState {
+    fn from_u32(state: u32) -> SweeperState {
+        use SweeperState::*;
+        [Absent, Starting, Idle, Sweeping, Unavailable].into_iter().find(|s| *s as u32 == state).unwrap_or(Absent)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            SweeperState::Absent => "absent",
+            SweeperState::Starting => "starting",
+            SweeperState::Idle => "idle",
+            SweeperState::Sweeping => "sweeping",
+            SweeperState::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// A database: its sweeper, and the last pass of it.
+#[repr(C)]
+pub struct DatabaseSlot {
+    oid: AtomicU64,
+    /// A [`SweeperState`].
+    state: AtomicU32,
+    pub pid: AtomicI32,
+    pub since: AtomicI64,
+    pub pass_started: AtomicI64,
+    pub pass_micros: AtomicI64,
+    pub pass_scanned: AtomicU64,
+    pub pass_expired: AtomicU64,
+    pub pass_evicted: AtomicU64,
+    pub pace_micros: AtomicI64,
+    /// Where the writers' sweep of the database goes on, counted in blocks.
+    pub writers_block: AtomicU64,
+}
+
+impl DatabaseSlot {
+    pub fn oid(&self) -> Oid {
+        Oid::from(self.oid.load(Ordering::Acquire) as u32)
+    }
+
+    pub fn state(&self) -> SweeperState {
+        SweeperState::from_u32(self.state.load(Ordering::Acquire))
+    }
+
+    pub fn set_state(&self, state: SweeperState, now: i64) {
+        self.since.store(now, Ordering::Relaxed);
+        self.state.store(state as u32, Ordering::Release);
+    }
+
+    /// Goes from one state to another, unless somebody else was faster.
+    pub fn change_state(&self, from: SweeperState, to: SweeperState, now: i64) -> bool {
+        let changed = self.state.compare_exchange(from as u32, to as u32, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if changed {
+            self.since.store(now, Ordering::Relaxed);
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn empty() -> Box<Control> {
+        // SAFETY: all zeros is a valid struct.
+        unsafe { Box::<Control>::new_zeroed().assume_init() }
+    }
+
+    #[test]
+    fn dropped_databases_give_their_slots_back() {
+        let control = empty();
+        for database in 1..=DATABASES as u32 {
+            assert!(control.database(Oid::from(database)).is_some());
+        }
+        assert!(control.database(Oid::from(1_000)).is_none());
+        control.retain_databases(|database| database != Oid::from(7));
+        assert!(control.database(Oid::from(1_000)).is_some());
+        assert_eq!(control.databases().count(), DATABASES);
+    }
+
+    #[test]
+    fn only_one_session_gets_to_start_the_sweeper() {
+        let control = empty();
+        let slot = control.database(Oid::from(5)).unwrap();
+        assert!(slot.change_state(SweeperState::Absent, SweeperState::Starting, 1));
+        assert!(!slot.change_state(SweeperState::Absent, SweeperState::Starting, 2));
+        assert_eq!(slot.state(), SweeperState::Starting);
+    }
+}

@@ -1,0 +1,119 @@
+//! The one way in which entries change: look, decide, write, and again where another transaction was faster.
+
+use crate::error::Result;
+use crate::pg::clock;
+use crate::pg::datum::Varlena;
+use crate::pg::heap::{self, Outcome, Written};
+use crate::pg::snapshot::Visibility;
+use crate::shared::Delta;
+use crate::store::entry::{self, Entry, Value};
+use crate::store::evict;
+use crate::store::table::Table;
+use crate::sweeper;
+use crate::ttl;
+
+/// What is to become of an entry.
+pub enum Change<'a> {
+    Keep,
+    Remove,
+    /// Overwrites the entry, or makes one.
+    Put {
+        value: Value<'a>,
+        expires_at: i64,
+    },
+    /// Gives the entry, which there is, another expiry.
+    Reschedule {
+        expires_at: i64,
+    },
+}
+
+/// Changes the entry under `key` as `decide` says, which is shown the live entry or `None` and returns the change and
+/// the result. It is asked again whenever another transaction has changed the entry meanwhile; a transaction that is
+/// changing it and has not ended is waited for.
+///
+/// Neither the isolation level nor the transaction's snapshot matters: what counts is the newest version. A key that
+/// is not there is settled by the unique index.
+pub fn modify<'v, R>(
+    table: &mut Table,
+    key: Varlena<'v>,
+    mut decide: impl FnMut(Option<Entry<'_>>) -> Result<(Change<'v>, R)>,
+) -> Result<R> {
+    loop {
+        heap::next_command();
+        let (change, result) = if let Some(row) = table.find(key, Visibility::InFlight) {
+            let tid = row.tid();
+            if let Some(inserter) = table.scan(Visibility::InFlight).inserter_in_flight() {
+                table.end_scan();
+                heap::wait_for(table.heap(), tid, inserter);
+                continue;
+            }
+            let now = clock::now();
+            decide(table.current().map(Entry::new).filter(|entry| !entry.is_expired(now)))?
+        } else {
+            decide(None)?
+        };
+        let applied = apply(table, key, &change);
+        if applied != Outcome::Overtaken {
+            if let Change::Put { expires_at, .. } | Change::Reschedule { expires_at } = change {
+                note_expiry(table, expires_at);
+            }
+            return Ok(result);
+        }
+    }
+}
+
+/// Writes the change to the row that the scan stands on, or inserts one, and notes what has become of the cache.
+fn apply(table: &Table, key: Varlena<'_>, change: &Change<'_>) -> Outcome {
+    let row = table.current();
+    match (change, row) {
+        (Change::Put { value, expires_at }, _) => put(table, key, *value, *expires_at, 1),
+        (Change::Reschedule { expires_at }, Some(row)) => put(table, key, Entry::new(row).value(), *expires_at, 0),
+        (Change::Remove, Some(row)) => {
+            let outcome = heap::delete(table.heap(), row.tid());
+            if outcome == Outcome::Done {
+                let (entries, bytes) = (-1, -row.stored_bytes());
+                table.cache().note(Delta { entries, bytes, deletes: 1, ..Delta::default() });
+            }
+            outcome
+        }
+        (Change::Keep | Change::Remove | Change::Reschedule { .. }, _) => Outcome::Done,
+    }
+}
+
+fn put(table: &Table, key: Varlena<'_>, value: Value<'_>, expires_at: i64, sets: u64) -> Outcome {
+    let row = table.current();
+    let cells = entry::cells(key, value, expires_at);
+    let (written, old_bytes) = match row {
+        Some(row) => {
+            let old_bytes = row.stored_bytes();
+            (heap::update(table.heap(), || table.indexes(), row.tid(), key, &cells), Some(old_bytes))
+        }
+        None => (heap::insert(table.heap(), table.indexes(), key, &cells), None),
+    };
+    let Written::Done { bytes, place } = written else { return Outcome::Overtaken };
+    if let Some(place) = place {
+        table.note_place(place);
+    }
+    match (old_bytes, place) {
+        (None, Some(place)) => table.admit(place),
+        _ => table.mark_used(),
+    }
+    let (entries, bytes) = (i64::from(old_bytes.is_none()), bytes - old_bytes.unwrap_or(0));
+    table.cache().note(Delta { entries, bytes, sets, ..Delta::default() });
+    evict::keep_within_budget(table.cache());
+    Outcome::Done
+}
+
+/// Tells the sweeper of the database when it has something to do, and sees to it that there is one.
+fn note_expiry(table: &Table, expires_at: i64) {
+    let slot = table.cache().slot();
+    if expires_at != ttl::NEVER {
+        if let Some(slot) = slot {
+            slot.note_expiry(expires_at);
+        }
+        sweeper::ensure_running();
+    } else if table.cache().budget.is_limited() && slot.is_none_or(|slot| slot.usage().is_none()) {
+        // How much there is in the cache has to be counted, which a sweeper does.
+        sweeper::ensure_running();
+    }
+}

@@ -1,0 +1,225 @@
+//! Going over many entries: in key order for functions, in block order for the sweep.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use crate::error::Result;
+use crate::pg::clock;
+use crate::pg::heap::{self, Outcome};
+use crate::pg::index::Start;
+use crate::pg::lock::{Access, TableLock};
+use crate::pg::page::{BlockWalk, Version};
+use crate::pg::relation::Relation;
+use crate::pg::snapshot::Visibility;
+use crate::shared::{self, Delta, Usage};
+use crate::store::catalog::Cache;
+use crate::store::entry::Entry;
+use crate::store::evict::{blocks_of_all_laps, evict};
+use crate::store::modify::{Change, modify};
+use crate::store::table::Table;
+use crate::ttl;
+
+/// Up to `limit` keys of live entries that start with `prefix`, in the order of their bytes.
+pub fn keys_page(table: &mut Table, start: Start<'_>, prefix: &[u8], limit: usize) -> Vec<Vec<u8>> {
+    let now = clock::now();
+    let scan = table.scan(Visibility::Latest);
+    scan.start(start);
+    let mut keys = Vec::new();
+    while keys.len() < limit {
+        let Some(entry) = scan.next().map(Entry::new) else { break };
+        let key = entry.key().bytes();
+        if !key.starts_with(prefix) {
+            break;
+        }
+        if !entry.is_expired(now) {
+            keys.push(key.to_vec());
+        }
+    }
+    keys
+}
+
+/// Removes the entries whose keys start with `prefix`, in the order of their keys as every batch takes them, and
+/// returns how many were live.
+pub fn remove_prefix(table: &mut Table, prefix: &[u8]) -> Result<i64> {
+    heap::next_command();
+    let now = clock::now();
+    let mut removed = 0;
+    let mut last: Option<Vec<u8>> = None;
+    loop {
+        let scan = table.scan(Visibility::Latest);
+        scan.start(last.as_deref().map_or(Start::At(prefix), Start::After));
+        let overtaken = loop {
+            let Some(row) = table.scan(Visibility::Latest).next() else { return Ok(removed) };
+            let (tid, bytes, entry) = (row.tid(), row.stored_bytes(), Entry::new(row));
+            let is_live = !entry.is_expired(now);
+            if !entry.key().bytes().starts_with(prefix) {
+                return Ok(removed);
+            }
+            if heap::delete(table.heap(), tid) == Outcome::Overtaken {
+                break Entry::new(table.scan(Visibility::Latest).current()).key().bytes().to_vec();
+            }
+            table.cache().note(Delta { entries: -1, bytes: -bytes, deletes: u64::from(is_live), ..Delta::default() });
+            removed += i64::from(is_live);
+        };
+        // Another transaction has changed this entry since; what it is now goes by its key, and the walk goes on
+        // behind it.
+        table.end_scan();
+        let key = crate::pg::datum::Text::from_bytes(&overtaken);
+        removed += i64::from(modify(table, key.as_varlena(), |entry| Ok((Change::Remove, entry.is_some())))?);
+        table.end_scan();
+        last = Some(overtaken);
+    }
+}
+
+/// What a walk over blocks has met and done.
+#[derive(Clone, Copy, Debug)]
+pub struct Tally {
+    pub scanned: u64,
+    pub expired: u64,
+    pub evicted: u64,
+    /// What the removed entries took up.
+    pub removed: Usage,
+    /// What those that stay take up, except those of transactions that have not committed.
+    pub live: Usage,
+    /// Earliest expiry of an entry that stays, [`ttl::NEVER`] where none expires.
+    pub earliest_expiry: i64,
+}
+
+impl Tally {
+    const NOTHING: Usage = Usage { entries: 0, bytes: 0 };
+    pub const EMPTY: Tally = Tally {
+        scanned: 0,
+        expired: 0,
+        evicted: 0,
+        removed: Tally::NOTHING,
+        live: Tally::NOTHING,
+        earliest_expiry: ttl::NEVER,
+    };
+
+    pub fn add(&mut self, other: Tally) {
+        self.scanned += other.scanned;
+        self.expired += other.expired;
+        self.evicted += other.evicted;
+        for (sum, other) in [(&mut self.removed, other.removed), (&mut self.live, other.live)] {
+            sum.entries += other.entries;
+            sum.bytes += other.bytes;
+        }
+        self.earliest_expiry = self.earliest_expiry.min(other.earliest_expiry);
+    }
+
+    /// What others are told of the removed entries at the commit.
+    pub(in crate::store) fn delta(&self) -> Delta {
+        let (entries, bytes) = (-self.removed.entries, -self.removed.bytes);
+        Delta { entries, bytes, expired: self.expired, evicted: self.evicted, ..Delta::default() }
+    }
+}
+
+/// Deletes the expired entries of some blocks, except those that another transaction has a hand on, until `slice` is over:
+/// one block at least. Returns what it did, and the block to go on with.
+pub fn sweep(table: &Table, blocks: Range<u32>, slice: Duration) -> (Tally, u32) {
+    heap::next_command();
+    let begun = Instant::now();
+    let mut next = blocks.start;
+    let now = clock::now();
+    let mut walk = BlockWalk::new(table.heap());
+    let mut tally = Tally::EMPTY;
+    for block in blocks {
+        pgrx::check_for_interrupts!();
+        next = block + 1;
+        let mut doomed = 0;
+        let deleted = walk.visit(block, |version| {
+            tally.scanned += 1;
+            if ttl::is_expired(version.expires_at, now) && !version.is_in_flight() {
+                doomed += 1;
+                return Some(version.bytes);
+            }
+            if !version.is_arriving {
+                tally.live.entries += 1;
+                tally.live.bytes += version.bytes;
+            }
+            tally.earliest_expiry = tally.earliest_expiry.min(version.expires_at);
+            None
+        });
+        tally.expired += deleted.len() as u64;
+        tally.removed.entries += deleted.len() as i64;
+        tally.removed.bytes += deleted.iter().sum::<i64>();
+        if deleted.len() < doomed {
+            tally.earliest_expiry = tally.earliest_expiry.min(now);
+        }
+        if begun.elapsed() > slice {
+            break;
+        }
+    }
+    walk.publish_free_space();
+    table.cache().note(tally.delta());
+    (tally, next)
+}
+
+/// Makes a pass over a whole table in this transaction: removes expired entries, counts, and evicts what is over budget.
+pub fn sweep_and_evict(table: &Table) -> Tally {
+    let cache = table.cache();
+    let before = cache.slot().map(|slot| (slot, slot.raw_usage()));
+    let (mut tally, _) = sweep(table, 0..table.heap().block_count(), Duration::MAX);
+    let mut own = Usage::default();
+    if let Some((slot, before)) = before {
+        // What this transaction has written is in the count, and not yet in what others know.
+        own = shared::own_usage(slot);
+        slot.correct(cache.storage, tally.live.less(own), before);
+    }
+    tally.add(evict(table, tally.live, own, blocks_of_all_laps(table)));
+    tally
+}
+
+/// Live entries and their bytes in the table, counted now.
+pub fn census(cache: &Cache) -> Usage {
+    let now = clock::now();
+    let mut usage = Usage::default();
+    over_versions(cache, |version| {
+        if !version.is_arriving && !ttl::is_expired(version.expires_at, now) {
+            usage.entries += 1;
+            usage.bytes += version.bytes;
+        }
+    });
+    usage
+}
+
+/// An entry among the largest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Large {
+    pub bytes: i64,
+    pub key: Vec<u8>,
+    pub expires_at: i64,
+}
+
+/// The largest `count` live entries, the largest first.
+pub fn largest(cache: &Cache, count: usize) -> Vec<Large> {
+    let now = clock::now();
+    // The smallest of those kept is on top, to give way to a larger one.
+    let mut heap: BinaryHeap<Reverse<Large>> = BinaryHeap::new();
+    over_versions(cache, |version| {
+        let fits = heap.len() < count || heap.peek().is_some_and(|smallest| smallest.0.bytes < version.bytes);
+        if fits && !version.is_arriving && !ttl::is_expired(version.expires_at, now) {
+            if heap.len() == count {
+                heap.pop();
+            }
+            let (bytes, expires_at) = (version.bytes, version.expires_at);
+            heap.push(Reverse(Large { bytes, key: version.key.to_vec(), expires_at }));
+        }
+    });
+    let mut largest: Vec<Large> = heap.into_iter().map(|Reverse(large)| large).collect();
+    largest.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.key.cmp(&b.key)));
+    largest
+}
+
+/// Shows every version in the table that is live for someone.
+fn over_versions(cache: &Cache, mut show: impl FnMut(Version<'_>)) {
+    let lock = TableLock::acquire(cache.table, Access::Read);
+    let heap = Relation::open_table(&lock);
+    let mut walk = BlockWalk::new(&heap);
+    for block in 0..heap.block_count() {
+        pgrx::check_for_interrupts!();
+        walk.look(block, &mut show);
+    }
+}
