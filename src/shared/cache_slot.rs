@@ -173,18 +173,24 @@ impl CacheSlot {
     /// Takes up what a pass over the whole table has counted in the file. `before` is [`Self::raw_usage`] at its start.
     ///
     /// Half of what was written during the pass is taken to be in the count. Where the difference is not larger than
-    /// what was written, the running usage is the better one.
+    /// what was written, the running usage is the better one, if there has been a count before. A first count that may
+    /// be off for that reason makes another pass due.
     pub fn correct(&self, file: u64, counted: Usage, before: Usage) {
+        let is_first = self.counted_file.load(Ordering::Acquire) != file;
         let correct = |number: &AtomicI64, counted: i64, before: i64| {
             let now = number.load(Ordering::Relaxed);
             let written = now - before;
             let difference = counted + written / 2 - now;
-            if difference.abs() > written.abs() {
+            if is_first || difference.abs() > written.abs() {
                 number.fetch_add(difference, Ordering::Relaxed);
             }
+            written == 0
         };
-        correct(&self.entries, counted.entries, before.entries);
-        correct(&self.bytes, counted.bytes, before.bytes);
+        let is_sure =
+            correct(&self.entries, counted.entries, before.entries) & correct(&self.bytes, counted.bytes, before.bytes);
+        if is_first && !is_sure {
+            self.note_expiry(0);
+        }
         self.counted_file.store(file, Ordering::Release);
     }
 
@@ -274,5 +280,25 @@ mod tests {
         slot.apply(Delta { entries: 10, bytes: 1_000, ..Delta::default() });
         slot.correct(7, usage(103, 5_000), before);
         assert_eq!(slot.usage(), Some(usage(110, 5_500)));
+    }
+
+    #[test]
+    fn a_first_count_that_writers_have_disturbed_is_made_again() {
+        let slot = empty();
+        slot.begin_file(7, || false);
+        slot.begin_pass();
+        let before = slot.raw_usage();
+        slot.apply(Delta { entries: 100, bytes: 10_000, ..Delta::default() });
+        slot.correct(7, usage(40, 4_000), before);
+        assert_eq!(
+            slot.usage(),
+            Some(usage(90, 9_000)),
+            "40 of which it is not known whether some of the 100 are in it"
+        );
+        assert_eq!(slot.earliest_expiry(), 0, "the next pass is due");
+        slot.begin_pass();
+        slot.correct(7, usage(140, 14_000), slot.raw_usage());
+        assert_eq!(slot.usage(), Some(usage(140, 14_000)));
+        assert_eq!(slot.earliest_expiry(), ttl::NEVER);
     }
 }
