@@ -41,6 +41,8 @@ mod support;
 mod sweeper_life;
 #[cfg(test)]
 mod sweeping;
+#[cfg(test)]
+mod tags;
 
 /// Asked for by pgrx before the first test.
 pub fn setup(_options: Vec<&str>) {}

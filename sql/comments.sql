@@ -1,17 +1,17 @@
 -- What psql shows of each object.
 
-COMMENT ON FUNCTION cache.set(text, text, interval, text) IS 'stores a value under a key, for a time';
-COMMENT ON FUNCTION cache.set(text, jsonb, interval, text) IS 'stores a value under a key, for a time';
-COMMENT ON FUNCTION cache.set(text, bytea, interval, text) IS 'stores a value under a key, for a time';
-COMMENT ON FUNCTION cache.set(text, bigint, interval, text) IS 'stores a value under a key, for a time';
-COMMENT ON FUNCTION cache.add(text, text, interval, text) IS 'stores a value if there is no entry; returns whether it did';
-COMMENT ON FUNCTION cache.add(text, jsonb, interval, text) IS 'stores a value if there is no entry; returns whether it did';
-COMMENT ON FUNCTION cache.add(text, bytea, interval, text) IS 'stores a value if there is no entry; returns whether it did';
-COMMENT ON FUNCTION cache.add(text, bigint, interval, text) IS 'stores a value if there is no entry; returns whether it did';
-COMMENT ON FUNCTION cache.replace(text, text, interval, text) IS 'stores a value if there is an entry; returns whether it did';
-COMMENT ON FUNCTION cache.replace(text, jsonb, interval, text) IS 'stores a value if there is an entry; returns whether it did';
-COMMENT ON FUNCTION cache.replace(text, bytea, interval, text) IS 'stores a value if there is an entry; returns whether it did';
-COMMENT ON FUNCTION cache.replace(text, bigint, interval, text) IS 'stores a value if there is an entry; returns whether it did';
+COMMENT ON FUNCTION cache.set(text, text, interval, interval, text[], timestamptz, text) IS 'stores a value under a key, for a time';
+COMMENT ON FUNCTION cache.set(text, jsonb, interval, interval, text[], timestamptz, text) IS 'stores a value under a key, for a time';
+COMMENT ON FUNCTION cache.set(text, bytea, interval, interval, text[], timestamptz, text) IS 'stores a value under a key, for a time';
+COMMENT ON FUNCTION cache.set(text, bigint, interval, interval, text[], timestamptz, text) IS 'stores a value under a key, for a time';
+COMMENT ON FUNCTION cache.add(text, text, interval, interval, text[], timestamptz, text) IS 'stores a value if there is no entry; returns whether it did';
+COMMENT ON FUNCTION cache.add(text, jsonb, interval, interval, text[], timestamptz, text) IS 'stores a value if there is no entry; returns whether it did';
+COMMENT ON FUNCTION cache.add(text, bytea, interval, interval, text[], timestamptz, text) IS 'stores a value if there is no entry; returns whether it did';
+COMMENT ON FUNCTION cache.add(text, bigint, interval, interval, text[], timestamptz, text) IS 'stores a value if there is no entry; returns whether it did';
+COMMENT ON FUNCTION cache.replace(text, text, interval, interval, text[], timestamptz, text) IS 'stores a value if there is an entry; returns whether it did';
+COMMENT ON FUNCTION cache.replace(text, jsonb, interval, interval, text[], timestamptz, text) IS 'stores a value if there is an entry; returns whether it did';
+COMMENT ON FUNCTION cache.replace(text, bytea, interval, interval, text[], timestamptz, text) IS 'stores a value if there is an entry; returns whether it did';
+COMMENT ON FUNCTION cache.replace(text, bigint, interval, interval, text[], timestamptz, text) IS 'stores a value if there is an entry; returns whether it did';
 COMMENT ON FUNCTION cache.compare_and_set(text, text, text, interval, text) IS 'overwrites an entry if its value is the expected one; returns whether it did';
 COMMENT ON FUNCTION cache.compare_and_set(text, jsonb, jsonb, interval, text) IS 'overwrites an entry if its value is the expected one; returns whether it did';
 COMMENT ON FUNCTION cache.compare_and_set(text, bytea, bytea, interval, text) IS 'overwrites an entry if its value is the expected one; returns whether it did';
@@ -22,9 +22,9 @@ COMMENT ON FUNCTION cache.get_bytes(text, text) IS 'the value of an entry as byt
 COMMENT ON FUNCTION cache.get_many(text[], text) IS 'the entries that there are under these keys, with their values as text';
 COMMENT ON FUNCTION cache.get_many_json(text[], text) IS 'the entries that there are under these keys, with their values as jsonb';
 COMMENT ON FUNCTION cache.get_many_bytes(text[], text) IS 'the entries that there are under these keys, with their values as bytea';
-COMMENT ON FUNCTION cache.set_many(text[], text[], interval, text) IS 'stores each value under the key in the same place; returns the number of entries written';
-COMMENT ON FUNCTION cache.set_many(text[], jsonb[], interval, text) IS 'stores each value under the key in the same place; returns the number of entries written';
-COMMENT ON FUNCTION cache.set_many(text[], bytea[], interval, text) IS 'stores each value under the key in the same place; returns the number of entries written';
+COMMENT ON FUNCTION cache.set_many(text[], text[], interval, interval, text[], timestamptz, text) IS 'stores each value under the key in the same place; returns the number of entries written';
+COMMENT ON FUNCTION cache.set_many(text[], jsonb[], interval, interval, text[], timestamptz, text) IS 'stores each value under the key in the same place; returns the number of entries written';
+COMMENT ON FUNCTION cache.set_many(text[], bytea[], interval, interval, text[], timestamptz, text) IS 'stores each value under the key in the same place; returns the number of entries written';
 COMMENT ON FUNCTION cache.take(text, text) IS 'the value of an entry as text, which is deleted';
 COMMENT ON FUNCTION cache.take_json(text, text) IS 'the value of an entry as jsonb, which is deleted';
 COMMENT ON FUNCTION cache.take_bytes(text, text) IS 'the value of an entry as bytea, which is deleted';
@@ -91,3 +91,5 @@ COMMENT ON COLUMN cache.sweeper.pace IS 'time between two passes over a cache, a
 COMMENT ON COLUMN cache.sweeper.lateness IS 'for how long the oldest expired entry may have waited to be removed; NULL: none waits';
 COMMENT ON COLUMN cache.sweeper.held_back_by IS 'process with the oldest transaction, which keeps the room of removed entries from being used again';
 COMMENT ON COLUMN cache.sweeper.held_back_for IS 'how long that transaction has been open';
+COMMENT ON FUNCTION cache.invalidate(text[]) IS 'makes all entries with one of these tags invalid: for others at the commit';
+COMMENT ON FUNCTION cache.clock() IS 'the time to pass as as_of with what is read after this call';

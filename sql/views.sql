@@ -15,9 +15,9 @@ SELECT
     data.deletes,
     data.expired,
     data.evicted,
-    0::bigint AS invalidated,
-    0::bigint AS stale_served,
-    0::bigint AS recomputes_saved,
+    data.invalidated,
+    data.stale_served,
+    data.recomputes_saved,
     data.stats_reset
 FROM stats_data() AS data
 JOIN cache.caches ON caches.name = data.cache;

@@ -41,6 +41,20 @@ pub enum Error {
     TtlNotPositive,
     /// The expiry does not fit a timestamptz.
     TtlOutOfRange,
+    /// `fresh` of zero or less.
+    FreshNotPositive,
+    /// A value would be fresh for longer than it lives.
+    FreshBeyondTtl,
+    /// A tag is NULL, in an array of tags or as an argument.
+    NullTag,
+    /// A tag is empty.
+    EmptyTag,
+    /// The tags of an entry, with its key, do not fit into its row.
+    TagsTooLong { size: usize, limit: usize },
+    /// A value is said to be of a time that has not come.
+    AsOfInFuture,
+    /// The shared memory, by which invalidations are known, is missing.
+    NoSharedMemory,
     /// An entry would be larger than the whole budget of the cache.
     LargerThanBudget { cache: String, size: i64, budget: i64 },
     /// The value is larger than a row can be.
@@ -66,9 +80,15 @@ pub enum Error {
 impl Error {
     fn code(&self) -> Code {
         match self {
-            Error::NullKey | Error::NullValue | Error::NullArgument(_) => Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            Error::NullKey | Error::NullValue | Error::NullTag | Error::NullArgument(_) => {
+                Code::ERRCODE_NULL_VALUE_NOT_ALLOWED
+            }
             Error::KeyLength(_)
             | Error::TtlNotPositive
+            | Error::FreshNotPositive
+            | Error::FreshBeyondTtl
+            | Error::EmptyTag
+            | Error::AsOfInFuture
             | Error::InvalidPolicy(_)
             | Error::NegativeCount(_)
             | Error::ArrayLengths { .. }
@@ -80,7 +100,10 @@ impl Error {
             Error::WrongForm { .. } | Error::NotACounter { .. } => Code::ERRCODE_DATATYPE_MISMATCH,
             Error::CounterOutOfRange { .. } => Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
             Error::TtlOutOfRange => Code::ERRCODE_DATETIME_FIELD_OVERFLOW,
-            Error::LargerThanBudget { .. } | Error::TooLarge(_) => Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            Error::LargerThanBudget { .. } | Error::TooLarge(_) | Error::TagsTooLong { .. } => {
+                Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED
+            }
+            Error::NoSharedMemory => Code::ERRCODE_OUT_OF_MEMORY,
             Error::PermissionDenied { .. } => Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Error::Command(_) => Code::ERRCODE_INTERNAL_ERROR,
             Error::WriteInRecovery | Error::ReadInRecovery { .. } => Code::ERRCODE_READ_ONLY_SQL_TRANSACTION,
@@ -95,6 +118,9 @@ impl Error {
             }
             Error::LargerThanBudget { cache, .. } => {
                 Some(format!("An entry of cache \"{cache}\" under this key, if there was one, has been dropped."))
+            }
+            Error::TagsTooLong { size, limit } => {
+                Some(format!("They take {size} bytes of the {limit} that are left beside the key."))
             }
             Error::ArrayLengths { keys, vals } => Some(format!("There are {keys} keys and {vals} values.")),
             _ => None,
@@ -117,6 +143,13 @@ impl Error {
             Error::TtlNotPositive => {
                 "Use cache.never() for an entry that does not expire, or cache.delete() to remove one.".into()
             }
+            Error::FreshNotPositive => "Leave fresh out for a value that is fresh until it expires.".into(),
+            Error::FreshBeyondTtl => {
+                "fresh is how long the value needs no other; ttl is how long it may be used at all.".into()
+            }
+            Error::TagsTooLong { .. } => "Use fewer or shorter tags, for example one for all of a group.".into(),
+            Error::AsOfInFuture => "Read cache.clock() before the data, and pass what it returned.".into(),
+            Error::NoSharedMemory => "Make room in /dev/shm.".into(),
             Error::LargerThanBudget { .. } => {
                 "Raise max_size with cache.alter_cache(), or store the value in smaller parts.".into()
             }
@@ -128,6 +161,13 @@ impl Error {
             Error::NotInstalled => "Run CREATE EXTENSION pg_stash in this database.".into(),
             _ => return None,
         })
+    }
+}
+
+impl Error {
+    /// The same of a freshness that is wrong in a way that a TTL can be.
+    pub fn about_fresh(self) -> Error {
+        if matches!(self, Error::TtlNotPositive) { Error::FreshNotPositive } else { self }
     }
 }
 
@@ -154,6 +194,13 @@ impl fmt::Display for Error {
             Error::CounterOutOfRange { key } => write!(f, "counter \"{key}\" would leave the range of bigint"),
             Error::TtlNotPositive => write!(f, "ttl must be positive"),
             Error::TtlOutOfRange => write!(f, "ttl leads to an expiry out of range"),
+            Error::FreshNotPositive => write!(f, "fresh must be positive"),
+            Error::FreshBeyondTtl => write!(f, "fresh must not be longer than ttl"),
+            Error::NullTag => write!(f, "tag must not be null"),
+            Error::EmptyTag => write!(f, "tag must not be empty"),
+            Error::TagsTooLong { .. } => write!(f, "tags of cache entry are too long"),
+            Error::AsOfInFuture => write!(f, "as_of must not be later than now"),
+            Error::NoSharedMemory => write!(f, "pg_stash has no shared memory"),
             Error::LargerThanBudget { cache, size, budget } => {
                 write!(f, "entry of {size} bytes is larger than the budget of cache \"{cache}\" ({budget} bytes)")
             }

@@ -2,8 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::key;
-use crate::pg::datum::{Bytea, ByteaArray, Jsonb, JsonbArray, Text, TextArray, Varlena};
-use crate::store::{Entry, Value};
+use crate::pg::datum::{Bytea, ByteaArray, Interval, Jsonb, JsonbArray, Tags, Text, TextArray, Timestamptz, Varlena};
+use crate::shared;
+use crate::store::{Basis, Entry, Table, Terms, Value};
 use crate::value::Form;
 
 /// The key of a call, detoasted and of a length that a key may have.
@@ -100,6 +101,50 @@ pub fn values<T: ValuesArgument>(vals: &Option<T>, count: usize) -> Result<Vec<V
         return Err(Error::ArrayLengths { keys: count, vals: values.len() });
     }
     values.into_iter().map(|value| value.ok_or(Error::NullValue)).collect()
+}
+
+/// The tags of a call; `None` for an entry without.
+///
+/// Errors: [`Error::NullTag`] (22004), [`Error::EmptyTag`], [`Error::ArrayDimensions`] (22023).
+pub fn tags(tags: &Option<TextArray>) -> Result<Option<Tags<'_>>> {
+    let Some(tags) = tags else { return Ok(None) };
+    let tags = tags.elements().ok_or(Error::ArrayDimensions("tags"))?;
+    let tags = tags.into_iter().map(tag).collect::<Result<Vec<_>>>()?;
+    Ok((!tags.is_empty()).then(|| Tags::new(&tags)))
+}
+
+/// A tag that is not NULL and not empty.
+pub fn tag(tag: Option<Varlena<'_>>) -> Result<Varlena<'_>> {
+    let tag = tag.ok_or(Error::NullTag)?.plain();
+    if tag.bytes().is_empty() { Err(Error::EmptyTag) } else { Ok(tag) }
+}
+
+/// How long a value is good, and what it depends on, as a call says it.
+#[derive(Clone, Copy)]
+pub struct Conditions {
+    pub ttl: Option<Interval>,
+    pub fresh: Option<Interval>,
+    pub tags: Option<TextArray>,
+    pub as_of: Option<Timestamptz>,
+}
+
+impl Conditions {
+    /// The terms of a value written now. A value is of the transaction's start if nothing else is said.
+    ///
+    /// Errors: as for [`Table::terms`] and [`tags`], and [`Error::AsOfInFuture`] (22023).
+    pub fn terms(&self, table: &Table) -> Result<Terms<'_>> {
+        let terms = table.terms(self.ttl, self.fresh)?;
+        let as_of = match self.as_of.map(Timestamptz::micros) {
+            Some(as_of) if shared::as_of_now().is_some_and(|now| as_of > now) => return Err(Error::AsOfInFuture),
+            as_of => as_of,
+        };
+        let basis = tags(&self.tags)?.map(|tags| Basis {
+            tags,
+            // Where that cannot be told, it is not current.
+            as_of: as_of.or_else(shared::as_of_start).unwrap_or(i64::MIN),
+        });
+        Ok(Terms { basis, ..terms })
+    }
 }
 
 /// A form in which values are returned.

@@ -5,10 +5,10 @@ use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{default, name, pg_extern};
 
-use super::arguments::{self, Returned, ValuesArgument};
+use super::arguments::{self, Conditions, Returned, ValuesArgument};
 use crate::error;
 use crate::pg::acl::Privileges;
-use crate::pg::datum::{Bytea, ByteaArray, Interval, Jsonb, JsonbArray, Text, TextArray};
+use crate::pg::datum::{Bytea, ByteaArray, Interval, Jsonb, JsonbArray, Text, TextArray, Timestamptz};
 use crate::store::{Change, Table, modify};
 
 /// The live entries among `keys`, each once, in the order of their keys.
@@ -35,7 +35,7 @@ fn read_many<T: Returned>(keys: Option<TextArray>, cache: Option<&str>) -> error
 fn write_many<T: ValuesArgument>(
     keys: Option<TextArray>,
     vals: Option<T>,
-    ttl: Option<Interval>,
+    conditions: Conditions,
     cache: Option<&str>,
 ) -> error::Result<i64> {
     let mut keys = arguments::keys(&keys)?;
@@ -48,12 +48,12 @@ fn write_many<T: ValuesArgument>(
     let Some(mut table) = Table::open_for_write(arguments::cache(cache)?, privileges)? else {
         return Ok(keys.len() as i64);
     };
-    let expires_at = table.expiry(ttl)?;
+    let terms = conditions.terms(&table)?;
     for (key, place) in &keys {
-        table.check_size(*key, &values[*place])?;
+        table.check_size(*key, &values[*place], terms.basis)?;
     }
     for (key, place) in &keys {
-        modify(&mut table, *key, |_| Ok((Change::Put { value: values[*place], expires_at }, ())))?;
+        modify(&mut table, *key, |_| Ok((Change::Put { value: values[*place], terms }, ())))?;
     }
     Ok(keys.len() as i64)
 }
@@ -76,9 +76,12 @@ macro_rules! batches {
             keys: Option<TextArray>,
             vals: Option<$array>,
             ttl: default!(Option<Interval>, "NULL"),
+            fresh: default!(Option<Interval>, "NULL"),
+            tags: default!(Option<TextArray>, "NULL"),
+            as_of: default!(Option<Timestamptz>, "NULL"),
             cache: default!(Option<&str>, "'default'"),
         ) -> Result<i64, ErrorReport> {
-            Ok(write_many(keys, vals, ttl, cache)?)
+            Ok(write_many(keys, vals, Conditions { ttl, fresh, tags, as_of }, cache)?)
         }
     };
 }

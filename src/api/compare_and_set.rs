@@ -10,7 +10,7 @@ use crate::pg::datum::{Bytea, Interval, Jsonb, Text};
 use crate::store::{Change, Table, modify};
 
 /// Overwrites a live entry only if its value is `expected`, in one step. Returns whether it did. A value of another
-/// type is another value. NULL as the TTL is the cache's default, else never. Errors: as for `replace`.
+/// type is another value. NULL as the TTL is the cache's default, else never. The entry's tags stay. Errors: as for `replace`.
 fn swap<T: ValueArgument>(
     key: Option<Text>,
     expected: Option<T>,
@@ -23,10 +23,10 @@ fn swap<T: ValueArgument>(
     let privileges = Privileges::SELECT.and(Privileges::UPDATE);
     let Some(mut table) = Table::open_for_write(arguments::cache(cache)?, privileges)? else { return Ok(false) };
     let expires_at = table.expiry(ttl)?;
-    table.check_size(key, &value)?;
+    table.check_size(key, &value, None)?;
     modify(&mut table, key, |entry| {
         let is_expected = entry.is_some_and(|entry| entry.value().equals(&expected));
-        let change = if is_expected { Change::Put { value, expires_at } } else { Change::Keep };
+        let change = if is_expected { Change::Revalue { value, expires_at } } else { Change::Keep };
         Ok((change, is_expected))
     })
 }

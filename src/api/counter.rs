@@ -7,7 +7,7 @@ use super::arguments;
 use crate::error::{self, Error};
 use crate::pg::acl::Privileges;
 use crate::pg::datum::{Interval, Text};
-use crate::store::{Change, Table, Value, modify};
+use crate::store::{Change, Table, Terms, Value, modify};
 
 /// What a counter is changed by. Its negative may not fit a bigint, so the direction is kept apart.
 #[derive(Clone, Copy)]
@@ -46,14 +46,16 @@ fn count(
         return next(initial);
     };
     let first_expiry = table.expiry(ttl)?;
-    modify(&mut table, key, |entry| {
-        let (count, expires_at) = match entry.map(|entry| (entry.value(), entry.expires_at())) {
-            Some((Value::Int(count), expires_at)) => (count, expires_at),
-            Some((other, _)) => return Err(Error::NotACounter { key: key.to_message(), stored: other.kind() }),
-            None => (initial, first_expiry),
-        };
-        let count = next(count)?;
-        Ok((Change::Put { value: Value::Int(count), expires_at }, count))
+    modify(&mut table, key, |entry| match entry.map(|entry| (entry.value(), entry.expires_at())) {
+        Some((Value::Int(count), expires_at)) => {
+            let count = next(count)?;
+            Ok((Change::Revalue { value: Value::Int(count), expires_at }, count))
+        }
+        Some((other, _)) => Err(Error::NotACounter { key: key.to_message(), stored: other.kind() }),
+        None => {
+            let count = next(initial)?;
+            Ok((Change::Put { value: Value::Int(count), terms: Terms::until(first_expiry) }, count))
+        }
     })
 }
 

@@ -74,6 +74,9 @@ fn stats_data() -> Result<
             name!(deletes, i64),
             name!(expired, i64),
             name!(evicted, i64),
+            name!(invalidated, i64),
+            name!(stale_served, i64),
+            name!(recomputes_saved, i64),
             name!(stats_reset, Option<Timestamptz>),
         ),
     >,
@@ -102,6 +105,9 @@ fn stats_data() -> Result<
             totals.deletes as i64,
             totals.expired as i64,
             totals.evicted as i64,
+            totals.invalidated as i64,
+            reads(Read::StaleServed),
+            reads(Read::RecomputeSaved),
             slot.map(|slot| Timestamptz::new(slot.counting_since())),
         ));
     }

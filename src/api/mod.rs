@@ -9,6 +9,7 @@ mod counter;
 mod delete;
 mod expiry;
 mod get;
+mod invalidate;
 mod keys;
 pub mod maintenance;
 mod set;

@@ -3,10 +3,10 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{default, pg_extern};
 
-use super::arguments::{self, ValueArgument};
+use super::arguments::{self, Conditions, ValueArgument};
 use crate::error;
 use crate::pg::acl::Privileges;
-use crate::pg::datum::{Bytea, Interval, Jsonb, Text};
+use crate::pg::datum::{Bytea, Interval, Jsonb, Text, TextArray, Timestamptz};
 use crate::store::{Change, Table, modify};
 
 /// Which entries a write may touch.
@@ -37,13 +37,13 @@ impl Condition {
 
 /// Stores a value where the condition allows it. Returns whether it was stored.
 ///
-/// Errors: 22004 key or value is NULL, 22023 key or TTL, 22008 TTL, 42704 cache, 42501 privileges, 54000 size, 25006
-/// on a standby.
+/// Errors: 22004 key, value or a tag is NULL, 22023 key, TTL, freshness, tags or `as_of`, 22008 TTL, 42704 cache, 42501
+/// privileges, 54000 size, 25006 on a standby.
 fn write<T: ValueArgument>(
     condition: Condition,
     key: Option<Text>,
     value: Option<T>,
-    ttl: Option<Interval>,
+    conditions: Conditions,
     cache: Option<&str>,
 ) -> error::Result<bool> {
     let key = arguments::key(&key)?;
@@ -51,10 +51,10 @@ fn write<T: ValueArgument>(
     let Some(mut table) = Table::open_for_write(arguments::cache(cache)?, condition.privileges())? else {
         return Ok(condition != Condition::Present);
     };
-    let expires_at = table.expiry(ttl)?;
-    table.check_size(key, &value)?;
+    let terms = conditions.terms(&table)?;
+    table.check_size(key, &value, terms.basis)?;
     modify(&mut table, key, |entry| {
-        let change = if condition.allows(entry.is_some()) { Change::Put { value, expires_at } } else { Change::Keep };
+        let change = if condition.allows(entry.is_some()) { Change::Put { value, terms } } else { Change::Keep };
         let is_stored = matches!(change, Change::Put { .. });
         Ok((change, is_stored))
     })
@@ -69,9 +69,12 @@ macro_rules! writers {
             key: Option<Text>,
             value: Option<$value>,
             ttl: default!(Option<Interval>, "NULL"),
+            fresh: default!(Option<Interval>, "NULL"),
+            tags: default!(Option<TextArray>, "NULL"),
+            as_of: default!(Option<Timestamptz>, "NULL"),
             cache: default!(Option<&str>, "'default'"),
         ) -> Result<(), ErrorReport> {
-            write(Condition::Always, key, value, ttl, cache)?;
+            write(Condition::Always, key, value, Conditions { ttl, fresh, tags, as_of }, cache)?;
             Ok(())
         }
 
@@ -81,9 +84,12 @@ macro_rules! writers {
             key: Option<Text>,
             value: Option<$value>,
             ttl: default!(Option<Interval>, "NULL"),
+            fresh: default!(Option<Interval>, "NULL"),
+            tags: default!(Option<TextArray>, "NULL"),
+            as_of: default!(Option<Timestamptz>, "NULL"),
             cache: default!(Option<&str>, "'default'"),
         ) -> Result<bool, ErrorReport> {
-            Ok(write(Condition::Absent, key, value, ttl, cache)?)
+            Ok(write(Condition::Absent, key, value, Conditions { ttl, fresh, tags, as_of }, cache)?)
         }
 
         /// Stores a value only where there is a live entry. Arguments and errors: see [`write`].
@@ -92,9 +98,12 @@ macro_rules! writers {
             key: Option<Text>,
             value: Option<$value>,
             ttl: default!(Option<Interval>, "NULL"),
+            fresh: default!(Option<Interval>, "NULL"),
+            tags: default!(Option<TextArray>, "NULL"),
+            as_of: default!(Option<Timestamptz>, "NULL"),
             cache: default!(Option<&str>, "'default'"),
         ) -> Result<bool, ErrorReport> {
-            Ok(write(Condition::Present, key, value, ttl, cache)?)
+            Ok(write(Condition::Present, key, value, Conditions { ttl, fresh, tags, as_of }, cache)?)
         }
     };
 }

@@ -153,6 +153,10 @@ impl Interval {
 }
 
 impl Timestamptz {
+    pub fn micros(self) -> i64 {
+        self.0.value() as i64
+    }
+
     pub fn new(micros: i64) -> Timestamptz {
         Timestamptz(Datum::from(micros))
     }
@@ -248,6 +252,56 @@ impl<'a> Varlena<'a> {
     pub fn json_eq(self, other: Varlena<'_>) -> bool {
         // SAFETY: both values are jsonb.
         unsafe { call(pg_sys::jsonb_eq, &[self.0, other.0]) }.value() & 0xff != 0
+    }
+}
+
+/// Tags as they are stored: a text[] of one dimension without NULLs, plain.
+#[derive(Clone, Copy)]
+pub struct Tags<'a>(Varlena<'a>);
+
+impl<'a> Tags<'a> {
+    /// A new array in the current memory context.
+    pub fn new(tags: &[Varlena<'a>]) -> Tags<'a> {
+        let mut datums: Vec<Datum> = tags.iter().map(|tag| tag.0).collect();
+        let align = pg_sys::TYPALIGN_INT as std::ffi::c_char;
+        // SAFETY: the datums are texts, which are copied.
+        let array = unsafe {
+            pg_sys::construct_array(datums.as_mut_ptr(), datums.len() as i32, pg_sys::TEXTOID, -1, false, align)
+        };
+        Tags(Varlena(Datum::from(array), PhantomData))
+    }
+
+    /// Tags from a row.
+    pub fn stored(array: Varlena<'a>) -> Tags<'a> {
+        Tags(array)
+    }
+
+    pub fn as_varlena(self) -> Varlena<'a> {
+        self.0
+    }
+
+    /// The tags one by one. `None` where the array is not as it was written, for which somebody has to have changed the
+    /// table by hand. Calls nothing, so that it can be used under a page's lock.
+    pub fn each(self) -> Option<impl Iterator<Item = &'a [u8]>> {
+        const HEADER: usize = size_of::<pg_sys::ArrayType>() + 2 * size_of::<i32>();
+        let array = self.0.0.cast_mut_ptr::<pg_sys::varlena>();
+        // SAFETY: a varlena that is an array. Its header is read if it is plain, and its elements if there is one dimension
+        // and no bitmap of NULLs; they lie one behind the other, each aligned to four bytes.
+        unsafe {
+            let size = varatt_is_4b_u(array).then(|| pgrx::varlena::varsize_4b(array))?;
+            let header = array.cast::<pg_sys::ArrayType>();
+            if size < HEADER || (*header).ndim != 1 || (*header).dataoffset != 0 {
+                return None;
+            }
+            let count = *header.add(1).cast::<i32>();
+            let mut offset = HEADER.next_multiple_of(align_of::<u64>());
+            Some((0..count).map(move |_| {
+                let element = array.cast::<u8>().add(offset).cast::<pg_sys::varlena>();
+                offset = (offset + pgrx::varlena::varsize_any(element)).next_multiple_of(align_of::<i32>());
+                let text = pgrx::varlena::vardata_any(element).cast::<u8>();
+                std::slice::from_raw_parts(text, pgrx::varlena::varsize_any_exhdr(element))
+            }))
+        }
     }
 }
 

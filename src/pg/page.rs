@@ -4,10 +4,15 @@
 
 use pgrx::pg_sys;
 
+use crate::pg::datum::{Tags, Varlena};
 use crate::pg::heap::{self, stored_bytes};
 use crate::pg::place::Place;
 use crate::pg::relation::Relation;
 use crate::pg::snapshot::{Snapshot, Visibility};
+
+/// The columns that tell what an entry depends on.
+pub const AS_OF: i16 = 8;
+pub const TAGS: i16 = 9;
 
 /// By how many bytes a page's free space has to be more than recorded before it is recorded anew.
 const WORTH_RECORDING: usize = pg_sys::BLCKSZ as usize / 16;
@@ -18,6 +23,8 @@ pub struct Version<'a> {
     pub expires_at: i64,
     /// Plain: neither compressed nor out of line.
     pub key: &'a [u8],
+    /// What the entry depends on, if anything: a time at which it was current, and its tags.
+    pub basis: Option<(i64, Tags<'a>)>,
     /// Size in bytes, with what is stored out of line.
     pub bytes: i64,
     /// Inserted by another transaction, which has not committed.
@@ -137,6 +144,7 @@ impl<'a> BlockWalk<'a> {
                     place: Place { block, offset },
                     expires_at: *first_column(tuple.t_data),
                     key: second_column(tuple.t_data),
+                    basis: basis(&mut tuple, descriptor),
                     bytes: stored_bytes(&mut tuple, descriptor),
                     is_arriving: self.snapshot.is_arriving(),
                     is_changing: self.snapshot.is_changing(),
@@ -223,6 +231,28 @@ unsafe fn second_column<'a>(header: pg_sys::HeapTupleHeader) -> &'a [u8] {
             pgrx::varlena::vardata_any(varlena).cast::<u8>(),
             pgrx::varlena::varsize_any_exhdr(varlena),
         )
+    }
+}
+
+/// What an entry depends on.
+///
+/// # Safety
+/// The tuple is one of a cache's table, whose descriptor this is, in a page that stays pinned while the result is used.
+unsafe fn basis<'a>(tuple: &mut pg_sys::HeapTupleData, descriptor: pg_sys::TupleDesc) -> Option<(i64, Tags<'a>)> {
+    // SAFETY: per the contract. Rows have a bitmap of NULLs, for all but one of their values are NULL.
+    unsafe {
+        let columns = u32::from((*tuple.t_data).t_infomask2) & pg_sys::HEAP_NATTS_MASK;
+        let bitmap = (*tuple.t_data).t_bits.as_ptr();
+        let is_null = |column: i16| {
+            let bit = column as usize - 1;
+            column as u32 > columns || *bitmap.add(bit / 8) & 1 << (bit % 8) == 0
+        };
+        if is_null(TAGS) {
+            return None;
+        }
+        let tags = Tags::stored(Varlena::new(pg_sys::nocachegetattr(tuple, i32::from(TAGS), descriptor)));
+        let as_of = (!is_null(AS_OF)).then(|| pg_sys::nocachegetattr(tuple, i32::from(AS_OF), descriptor));
+        Some((as_of.map_or(i64::MIN, |as_of| as_of.value() as i64), tags))
     }
 }
 

@@ -128,6 +128,12 @@ pub fn report_idle() {
     unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null()) }
 }
 
+/// When this process started, by the wall clock.
+pub fn started_at() -> i64 {
+    // SAFETY: set once when the process starts.
+    unsafe { pg_sys::MyStartTimestamp }
+}
+
 /// This process's id.
 pub fn id() -> i32 {
     // SAFETY: set once when the process starts.

@@ -47,3 +47,21 @@ impl Snapshot {
         self.0.xmax != pg_sys::InvalidTransactionId
     }
 }
+
+/// Whether nothing has been committed since the snapshot was taken that the current statement, or function, sees: a new
+/// one would be the same.
+pub fn is_current() -> bool {
+    // SAFETY: both snapshots are valid while they are compared. The caller is not part of a parallel operation, in which
+    // no snapshot can be taken.
+    unsafe {
+        if !pg_sys::ActiveSnapshotSet() || pg_sys::RecoveryInProgress() {
+            return false;
+        }
+        let (active, latest) = (&*pg_sys::GetActiveSnapshot(), &*pg_sys::GetLatestSnapshot());
+        let running = |snapshot: &pg_sys::SnapshotData| match snapshot.xcnt {
+            0 => &[],
+            count => std::slice::from_raw_parts(snapshot.xip, count as usize),
+        };
+        active.xmin == latest.xmin && active.xmax == latest.xmax && running(active) == running(latest)
+    }
+}

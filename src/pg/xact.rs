@@ -17,6 +17,24 @@ pub fn nesting_level() -> i32 {
     unsafe { pg_sys::GetCurrentTransactionNestLevel() }
 }
 
+/// When the transaction started, by the wall clock. Its snapshots are from after that.
+pub fn started_at() -> i64 {
+    // SAFETY: reads the process's own state.
+    unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }
+}
+
+/// When the client's statement started, by the wall clock.
+pub fn statement_started_at() -> i64 {
+    // SAFETY: reads the process's own state.
+    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+}
+
+/// Whether all statements of the transaction see the snapshot of its first one.
+pub fn keeps_one_snapshot() -> bool {
+    // SAFETY: reads the process's own state.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
 /// How a transaction, or a subtransaction at a nesting level, has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -31,6 +49,7 @@ thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
     static BEFORE_COMMIT: RefCell<Vec<fn()>> = const { RefCell::new(Vec::new()) };
     static AT_END: Cell<Option<fn(End)>> = const { Cell::new(None) };
+    static BEFORE_PREPARE: Cell<Option<fn()>> = const { Cell::new(None) };
 }
 
 fn register() {
@@ -60,7 +79,13 @@ pub fn at_end(tell: fn(End)) {
     AT_END.set(Some(tell));
 }
 
-/// Called by PostgreSQL at each step of a transaction's end. Only the step before the commit may fail.
+/// Has `check` run before any transaction is prepared for two-phase commit, from now on. An error in it aborts that.
+pub fn before_prepare(check: fn()) {
+    register();
+    BEFORE_PREPARE.set(Some(check));
+}
+
+/// Called by PostgreSQL at each step of a transaction's end. Only the steps before a commit may fail.
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn on_xact_event(event: pg_sys::XactEvent::Type, _unused: *mut c_void) {
     match event {
@@ -75,7 +100,12 @@ unsafe extern "C-unwind" fn on_xact_event(event: pg_sys::XactEvent::Type, _unuse
         }
         pg_sys::XactEvent::XACT_EVENT_COMMIT | pg_sys::XactEvent::XACT_EVENT_PREPARE => tell(End::Commit),
         // Row locks that such work takes would outlive a prepared transaction's session.
-        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => forget_work(),
+        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => {
+            if let Some(check) = BEFORE_PREPARE.get() {
+                check();
+            }
+            forget_work();
+        }
         pg_sys::XactEvent::XACT_EVENT_ABORT => {
             forget_work();
             tell(End::Abort);

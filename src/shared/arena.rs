@@ -9,6 +9,7 @@ use super::ghosts::Ghosts;
 use super::locations::Locations;
 use super::marks::Marks;
 use super::probation::Probation;
+use super::tags::{self, TagTimes};
 use super::{KeyHash, claim};
 
 const CACHES: usize = 512;
@@ -32,7 +33,7 @@ pub struct Sizes {
 impl Sizes {
     /// The words of the whole piece.
     pub fn words(self) -> usize {
-        let fixed = HEADER_WORDS + CACHES * SLOT_WORDS + RINGS + RINGS * RING_WORDS;
+        let fixed = HEADER_WORDS + CACHES * SLOT_WORDS + RINGS + RINGS * RING_WORDS + tags::CELLS;
         fixed + self.mark_words() + self.ghost_words() + self.location_words()
     }
 
@@ -67,6 +68,7 @@ pub struct Arena {
     rings: &'static [AtomicU64],
     pub marks: Marks,
     pub ghosts: Ghosts,
+    pub tags: TagTimes,
     /// `None` where they are set to none.
     pub locations: Option<Locations>,
 }
@@ -82,6 +84,7 @@ impl Arena {
         let (caches, rest) = rest.split_at(CACHES * SLOT_WORDS);
         let (ring_owners, rest) = rest.split_at(RINGS);
         let (rings, rest) = rest.split_at(RINGS * RING_WORDS);
+        let (tags, rest) = rest.split_at(tags::CELLS);
         let (marks, rest) = rest.split_at(sizes.mark_words());
         let (ghosts, rest) = rest.split_at(sizes.ghost_words());
         let (locations, _) = rest.split_at(sizes.location_words());
@@ -92,6 +95,7 @@ impl Arena {
             rings,
             marks: Marks::new(marks),
             ghosts: Ghosts::new(ghosts),
+            tags: TagTimes::new(tags),
             locations: (!locations.is_empty()).then(|| Locations::new(locations)),
         }
     }

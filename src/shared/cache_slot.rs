@@ -13,6 +13,10 @@ const STRIPES: usize = 8;
 pub enum Read {
     Hit = 0,
     Miss = 1,
+    /// A value that another caller was renewing.
+    StaleServed = 2,
+    /// A value that another caller had made meanwhile.
+    RecomputeSaved = 3,
 }
 
 /// What a transaction has done to a cache; or, added up, what all have.
@@ -26,6 +30,7 @@ pub struct Delta {
     pub deletes: u64,
     pub expired: u64,
     pub evicted: u64,
+    pub invalidated: u64,
 }
 
 impl Delta {
@@ -36,6 +41,7 @@ impl Delta {
         self.deletes += other.deletes;
         self.expired += other.expired;
         self.evicted += other.evicted;
+        self.invalidated += other.invalidated;
     }
 }
 
@@ -78,14 +84,17 @@ pub struct CacheSlot {
     expired: AtomicU64,
     evicted: AtomicU64,
     counting_since: AtomicI64,
-    unused: [AtomicU64; 2],
+    invalidated: AtomicU64,
+    /// How many entries with tags have been written since a pass last met none.
+    tagged_writes: AtomicU64,
     reads: [[AtomicU64; 8]; STRIPES],
 }
 
 impl CacheSlot {
     /// For a cache that has just been given the slot.
     pub(super) fn begin(&self, now: i64) {
-        for word in [&self.counted_file, &self.hand, &self.ring, &self.ring_head, &self.ring_tail] {
+        for word in [&self.counted_file, &self.hand, &self.ring, &self.ring_head, &self.ring_tail, &self.tagged_writes]
+        {
             word.store(0, Ordering::Relaxed);
         }
         for number in [&self.entries, &self.bytes, &self.earliest_expiry] {
@@ -97,7 +106,7 @@ impl CacheSlot {
     /// Starts the counters anew.
     pub fn reset(&self, now: i64) {
         let reads = self.reads.iter().flatten();
-        for counter in reads.chain([&self.sets, &self.deletes, &self.expired, &self.evicted]) {
+        for counter in reads.chain([&self.sets, &self.deletes, &self.expired, &self.evicted, &self.invalidated]) {
             counter.store(0, Ordering::Relaxed);
         }
         self.counting_since.store(now, Ordering::Relaxed);
@@ -119,6 +128,7 @@ impl CacheSlot {
             (&self.deletes, delta.deletes),
             (&self.expired, delta.expired),
             (&self.evicted, delta.evicted),
+            (&self.invalidated, delta.invalidated),
         ] {
             if by != 0 {
                 counter.fetch_add(by, Ordering::Relaxed);
@@ -141,6 +151,7 @@ impl CacheSlot {
             deletes: self.deletes.load(Ordering::Relaxed),
             expired: self.expired.load(Ordering::Relaxed),
             evicted: self.evicted.load(Ordering::Relaxed),
+            invalidated: self.invalidated.load(Ordering::Relaxed),
         }
     }
 
@@ -213,6 +224,20 @@ impl CacheSlot {
 
     pub fn earliest_expiry(&self) -> i64 {
         self.earliest_expiry.load(Ordering::Acquire)
+    }
+
+    /// How many entries with tags have been written. Zero: there are none.
+    pub fn tagged_writes(&self) -> u64 {
+        self.tagged_writes.load(Ordering::Acquire)
+    }
+
+    pub fn note_tagged_write(&self) {
+        self.tagged_writes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A pass that began after `before` tagged writes has met no entry with tags.
+    pub fn note_untagged(&self, before: u64) {
+        self.tagged_writes.compare_exchange(before, 0, Ordering::AcqRel, Ordering::Relaxed).ok();
     }
 
     /// Clears the note before a pass over the whole table, which makes a new one of what it meets.

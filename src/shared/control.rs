@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use pgrx::pg_sys::Oid;
 
 use super::claim;
+use super::hybrid_clock::HybridClock;
 use crate::pg::shmem::DynamicMemory;
 
 const DATABASES: usize = 64;
@@ -17,6 +18,9 @@ pub struct Control {
     pub arena: DynamicMemory,
     /// When there was last no memory for it; zero: never.
     pub arena_failed_at: AtomicI64,
+    pub clock: HybridClock,
+    /// Not zero where the arena was made on a standby, which has not been promoted since.
+    pub is_from_recovery: AtomicU64,
     databases: [DatabaseSlot; DATABASES],
 }
 
@@ -84,6 +88,12 @@ pub struct DatabaseSlot {
     pub pass_expired: AtomicU64,
     pub pass_evicted: AtomicU64,
     pub pace_micros: AtomicI64,
+    /// Entries with tags in it are invalid unless they are from after this time.
+    pub floor: AtomicI64,
+    /// How many transactions have invalidated something.
+    pub invalidations: AtomicU64,
+    /// Not zero where there may be entries with tags.
+    pub has_tagged: AtomicU64,
     /// Where the writers' sweep of the database goes on, counted in blocks.
     pub writers_block: AtomicU64,
 }

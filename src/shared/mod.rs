@@ -7,10 +7,13 @@ mod arena;
 mod cache_slot;
 mod control;
 mod ghosts;
+mod hybrid_clock;
+mod invalidation;
 mod locations;
 mod marks;
 mod pending;
 mod probation;
+mod tags;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +23,7 @@ use pgrx::pg_sys::Oid;
 pub use arena::{Arena, CacheKey, Sizes, admit};
 pub use cache_slot::{CacheSlot, Delta, Read, Usage};
 pub use control::{Control, DatabaseSlot, SweeperState};
+pub use invalidation::{Invalidations, as_of_now, as_of_start, current_as_of, note_tag};
 pub use locations::{Hint, KeyHash, Locations};
 pub use marks::FULL;
 pub use probation::{Candidate, Probation};
@@ -36,7 +40,8 @@ const RETRY_AFTER: i64 = 60_000_000;
 thread_local! {
     static CONTROL: OnceCell<Option<&'static Control>> = const { OnceCell::new() };
     static ARENA: Cell<Option<&'static Arena>> = const { Cell::new(None) };
-    static DATABASE: OnceCell<Option<&'static DatabaseSlot>> = const { OnceCell::new() };
+    /// `None`: it has not been looked for; `Some(None)`: all slots were taken.
+    static DATABASE: Cell<Option<Option<&'static DatabaseSlot>>> = const { Cell::new(None) };
     static PENDING: RefCell<Pending> = RefCell::default();
 }
 
@@ -76,7 +81,13 @@ fn attach(control: &Control) -> Option<&'static Arena> {
         return None;
     }
     let sizes = settings::arena_sizes();
-    let words = dynamic_cells(&control.arena, sizes.words(), |words| sizes.note(words));
+    let words = dynamic_cells(&control.arena, sizes.words(), |words| {
+        sizes.note(words);
+        // Whoever invalidates anything has the arena made first. So nothing has been since this server started, or was
+        // restarted after a crash; this process started after that. On a standby it begins when that is promoted.
+        control.clock.raise_floor(process::started_at());
+        control.is_from_recovery.store(u64::from(xact::in_recovery()), Ordering::Relaxed);
+    });
     if words.is_none() {
         control.arena_failed_at.store(now, Ordering::Relaxed);
         pgrx::ereport!(
@@ -97,14 +108,21 @@ pub fn locations() -> Option<Locations> {
 
 /// The slot of the current database.
 pub fn database_slot() -> Option<&'static DatabaseSlot> {
-    let claim = || {
-        let control = control()?;
-        control.database(current_database()).or_else(|| {
+    match DATABASE.get() {
+        Some(Some(slot)) if slot.oid() == current_database() => return Some(slot),
+        Some(None) => return None,
+        // It has not been asked for, or has been given back meanwhile.
+        _ => {}
+    }
+    let claim = |control: &'static Control| control.database(current_database());
+    let slot = control().and_then(|control| {
+        claim(control).or_else(|| {
             control.retain_databases(lookup::database_exists);
-            control.database(current_database())
+            claim(control)
         })
-    };
-    DATABASE.with(|slot| *slot.get_or_init(claim))
+    });
+    DATABASE.set(Some(slot));
+    slot
 }
 
 /// Gives the slot of the current database back: it has no caches.
@@ -114,9 +132,9 @@ pub fn forget_database() {
     }
 }
 
-/// The same without looking for it: for the end of a process.
+/// The same without looking for it: for the end of a transaction or a process.
 pub fn database_slot_if_known() -> Option<&'static DatabaseSlot> {
-    let slot = DATABASE.try_with(|slot| slot.get().copied().flatten()).ok().flatten();
+    let slot = DATABASE.try_with(|slot| slot.get().flatten()).ok().flatten();
     slot.filter(|slot| slot.oid() == current_database())
 }
 
@@ -138,7 +156,7 @@ pub fn count_read(slot: &CacheSlot, read: Read) {
 /// Notes what the transaction has done to a cache. Others learn of it at the commit, and only then.
 pub fn note(key: CacheKey, slot: &'static CacheSlot, delta: Delta) {
     let level = xact::nesting_level();
-    xact::at_end(on_end);
+    tell_at_end();
     PENDING.with_borrow_mut(|pending| pending.add(level, key, slot, delta));
 }
 
@@ -159,8 +177,26 @@ pub fn earliest_expiry_in(database: Oid) -> Option<i64> {
     arena()?.caches_of(database).map(CacheSlot::earliest_expiry).filter(|expiry| *expiry > 0).min()
 }
 
+/// Whether there may be entries with tags in the caches of this database.
+pub fn may_have_tagged_entries() -> bool {
+    database_slot().is_none_or(|slot| slot.has_tagged.load(Ordering::Relaxed) != 0)
+}
+
+/// There is an entry with tags in a cache of this database.
+pub fn note_tagged() {
+    if let Some(slot) = database_slot().filter(|slot| slot.has_tagged.load(Ordering::Relaxed) == 0) {
+        slot.has_tagged.store(1, Ordering::Relaxed);
+    }
+}
+
+/// Has [`on_end`] called when the transaction ends.
+fn tell_at_end() {
+    xact::at_end(on_end);
+}
+
 /// Called at the end of a transaction or subtransaction: allocates nothing and cannot fail.
 fn on_end(end: xact::End) {
+    invalidation::on_end(end);
     PENDING.with(|pending| {
         let Ok(mut pending) = pending.try_borrow_mut() else { return };
         match end {

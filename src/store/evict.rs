@@ -9,16 +9,15 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
-use crate::pg::clock;
 use crate::pg::heap;
 use crate::pg::page::{BlockWalk, Version};
 use crate::pg::place::Place;
 use crate::pg::xact;
 use crate::shared::{self, Arena, Candidate, FULL, KeyHash, Probation, Usage};
 use crate::store::catalog::{self, Cache};
+use crate::store::entry::{Moment, State};
 use crate::store::table::Table;
 use crate::store::walk::Tally;
-use crate::ttl;
 
 /// One in so many of a cache's entries is on probation.
 const PROBATION_SHARE: u64 = 5;
@@ -87,7 +86,7 @@ pub fn evict(table: &Table, usage: Usage, own: Usage, blocks: u32) -> Tally {
     let mut judge = Judge {
         storage: cache.storage,
         arena,
-        now: clock::now(),
+        moment: Moment::now(),
         spares_own: cache.budget.excess(own).is_zero(),
         evictable_mark: if is_small { 0 } else { cache.budget.evictable_mark(usage) },
         excess: cache.budget.excess(usage),
@@ -133,7 +132,11 @@ pub fn evict(table: &Table, usage: Usage, own: Usage, blocks: u32) -> Tally {
         for (bytes, reason) in removed {
             tally.removed.entries += 1;
             tally.removed.bytes += bytes;
-            *(if reason == Reason::Budget { &mut tally.evicted } else { &mut tally.expired }) += 1;
+            *(match reason {
+                Reason::Budget => &mut tally.evicted,
+                Reason::Gone(State::Invalidated) => &mut tally.invalidated,
+                Reason::Gone(_) => &mut tally.expired,
+            }) += 1;
         }
     }
     walk.publish_free_space();
@@ -144,7 +147,8 @@ pub fn evict(table: &Table, usage: Usage, own: Usage, blocks: u32) -> Tally {
 /// Why an entry goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reason {
-    Expired,
+    /// It is not live any more.
+    Gone(State),
     Budget,
 }
 
@@ -152,7 +156,7 @@ enum Reason {
 struct Judge {
     storage: u64,
     arena: Option<&'static Arena>,
-    now: i64,
+    moment: Moment,
     spares_own: bool,
     /// Entries with this mark or a lower one go.
     evictable_mark: u8,
@@ -170,8 +174,9 @@ impl Judge {
         if version.is_in_flight() || (version.is_own && self.spares_own) {
             return None;
         }
-        let reason = if ttl::is_expired(version.expires_at, self.now) {
-            Reason::Expired
+        let state = self.moment.state_of(version);
+        let reason = if state != State::Live {
+            Reason::Gone(state)
         } else if is_evictable(self, KeyHash::new(self.storage, version.key)) {
             Reason::Budget
         } else {

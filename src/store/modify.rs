@@ -1,12 +1,11 @@
 //! The one way in which entries change: look, decide, write, and again where another transaction was faster.
 
 use crate::error::Result;
-use crate::pg::clock;
 use crate::pg::datum::Varlena;
 use crate::pg::heap::{self, Outcome, Written};
 use crate::pg::snapshot::Visibility;
-use crate::shared::Delta;
-use crate::store::entry::{self, Entry, Value};
+use crate::shared::{self, Delta};
+use crate::store::entry::{self, Entry, Moment, Terms, Value};
 use crate::store::evict;
 use crate::store::table::Table;
 use crate::sweeper;
@@ -18,6 +17,11 @@ pub enum Change<'a> {
     Remove,
     /// Overwrites the entry, or makes one.
     Put {
+        value: Value<'a>,
+        terms: Terms<'a>,
+    },
+    /// Gives the entry, which there is, another value. Its tags stay.
+    Revalue {
         value: Value<'a>,
         expires_at: i64,
     },
@@ -47,16 +51,14 @@ pub fn modify<'v, R>(
                 heap::wait_for(table.heap(), tid, inserter);
                 continue;
             }
-            let now = clock::now();
-            decide(table.current().map(Entry::new).filter(|entry| !entry.is_expired(now)))?
+            let moment = Moment::now();
+            decide(table.current().map(Entry::new).filter(|entry| entry.is_live(&moment)))?
         } else {
             decide(None)?
         };
         let applied = apply(table, key, &change);
         if applied != Outcome::Overtaken {
-            if let Change::Put { expires_at, .. } | Change::Reschedule { expires_at } = change {
-                note_expiry(table, expires_at);
-            }
+            note_for_sweeper(table, &change);
             return Ok(result);
         }
     }
@@ -66,8 +68,15 @@ pub fn modify<'v, R>(
 fn apply(table: &Table, key: Varlena<'_>, change: &Change<'_>) -> Outcome {
     let row = table.current();
     match (change, row) {
-        (Change::Put { value, expires_at }, _) => put(table, key, *value, *expires_at, 1),
-        (Change::Reschedule { expires_at }, Some(row)) => put(table, key, Entry::new(row).value(), *expires_at, 0),
+        (Change::Put { value, terms }, _) => put(table, key, *value, terms, 1),
+        (Change::Revalue { value, expires_at }, Some(row)) => {
+            let Terms { basis, .. } = Entry::new(row).terms();
+            put(table, key, *value, &Terms { basis, ..Terms::until(*expires_at) }, 1)
+        }
+        (Change::Reschedule { expires_at }, Some(row)) => {
+            let entry = Entry::new(row);
+            put(table, key, entry.value(), &Terms { expires_at: *expires_at, ..entry.terms() }, 0)
+        }
         (Change::Remove, Some(row)) => {
             let outcome = heap::delete(table.heap(), row.tid());
             if outcome == Outcome::Done {
@@ -76,13 +85,13 @@ fn apply(table: &Table, key: Varlena<'_>, change: &Change<'_>) -> Outcome {
             }
             outcome
         }
-        (Change::Keep | Change::Remove | Change::Reschedule { .. }, _) => Outcome::Done,
+        (Change::Keep | Change::Remove | Change::Revalue { .. } | Change::Reschedule { .. }, _) => Outcome::Done,
     }
 }
 
-fn put(table: &Table, key: Varlena<'_>, value: Value<'_>, expires_at: i64, sets: u64) -> Outcome {
+fn put(table: &Table, key: Varlena<'_>, value: Value<'_>, terms: &Terms<'_>, sets: u64) -> Outcome {
     let row = table.current();
-    let cells = entry::cells(key, value, expires_at);
+    let cells = entry::cells(key, value, terms);
     let (written, old_bytes) = match row {
         Some(row) => {
             let old_bytes = row.stored_bytes();
@@ -105,14 +114,25 @@ fn put(table: &Table, key: Varlena<'_>, value: Value<'_>, expires_at: i64, sets:
 }
 
 /// Tells the sweeper of the database when it has something to do, and sees to it that there is one.
-fn note_expiry(table: &Table, expires_at: i64) {
+fn note_for_sweeper(table: &Table, change: &Change<'_>) {
+    let (expires_at, has_tags) = match change {
+        Change::Put { terms, .. } => (terms.expires_at, Some(terms.basis.is_some())),
+        // The tags stay as they are.
+        Change::Revalue { expires_at, .. } | Change::Reschedule { expires_at } => (*expires_at, None),
+        Change::Keep | Change::Remove => return,
+    };
     let slot = table.cache().slot();
+    let has_tags = slot.is_some_and(|slot| has_tags.unwrap_or_else(|| slot.tagged_writes() > 0));
+    if let Some(slot) = slot.filter(|_| has_tags) {
+        slot.note_tagged_write();
+        shared::note_tagged();
+    }
     if expires_at != ttl::NEVER {
         if let Some(slot) = slot {
             slot.note_expiry(expires_at);
         }
         sweeper::ensure_running();
-    } else if table.cache().budget.is_limited() && slot.is_none_or(|slot| slot.usage().is_none()) {
+    } else if has_tags || table.cache().budget.is_limited() && slot.is_none_or(|slot| slot.usage().is_none()) {
         // How much there is in the cache has to be counted, which a sweeper does.
         sweeper::ensure_running();
     }

@@ -17,9 +17,13 @@ use crate::pg::{lookup, page, xact};
 use crate::settings::{self, OnStandby};
 use crate::shared::{self, Hint, KeyHash, Read};
 use crate::store::catalog::{self, Cache};
-use crate::store::entry::{Entry, Value};
+use crate::store::entry::{Basis, Entry, Moment, Terms, Value};
 use crate::sweeper;
 use crate::ttl::{self, Ttl};
+
+/// What a key and its entry's tags may take together, so that a row is not split up for their sake: neither is stored
+/// out of line. In bytes.
+const MAX_KEY_AND_TAGS: usize = 1900;
 
 /// The fields are dropped in this order: scan, indexes, table, lock.
 pub struct Table {
@@ -160,26 +164,31 @@ impl Table {
 
     /// The live entry under `key`. Counts a hit or a miss, and marks the entry as used.
     pub fn get(&mut self, key: Varlena<'_>) -> Option<Entry<'_>> {
-        let now = clock::now();
-        let expires_at = self.find(key, Visibility::Latest).map(|row| Entry::new(row).expires_at());
-        let is_hit = expires_at.is_some_and(|expires_at| !ttl::is_expired(expires_at, now));
-        if is_hit {
-            self.mark_used();
-        } else if expires_at.is_some() {
-            sweeper::ensure_running();
+        let moment = Moment::now();
+        let is_hit = self.find(key, Visibility::Latest).map(|row| Entry::new(row).is_live(&moment));
+        match is_hit {
+            Some(true) => self.mark_used(),
+            Some(false) => sweeper::ensure_running(),
+            None => {}
         }
+        let is_hit = is_hit == Some(true);
+        self.count(if is_hit { Read::Hit } else { Read::Miss });
+        if is_hit { self.current().map(Entry::new) } else { None }
+    }
+
+    /// Counts a read in the statistics.
+    pub(crate) fn count(&self, read: Read) {
         if settings::track_stats()
             && let Some(slot) = self.cache.slot()
         {
-            shared::count_read(slot, if is_hit { Read::Hit } else { Read::Miss });
+            shared::count_read(slot, read);
         }
-        if is_hit { self.current().map(Entry::new) } else { None }
     }
 
     /// The live entry under `key`, for functions that ask about it without reading its value. Counts nothing.
     pub fn peek(&mut self, key: Varlena<'_>) -> Option<Entry<'_>> {
-        let now = clock::now();
-        self.find(key, Visibility::Latest).map(Entry::new).filter(|entry| !entry.is_expired(now))
+        let moment = Moment::now();
+        self.find(key, Visibility::Latest).map(Entry::new).filter(|entry| entry.is_live(&moment))
     }
 
     /// When an entry written now expires. NULL: the cache's default, else never.
@@ -190,17 +199,34 @@ impl Table {
         ttl::expiry(clock::now(), ttl, clock::add_calendar)
     }
 
+    /// The terms of a value written now, without tags. NULL for `fresh`: it is fresh until it expires.
+    ///
+    /// Errors: as for [`Table::expiry`], and [`Error::FreshBeyondTtl`] (22023).
+    pub fn terms(&self, ttl: Option<Interval>, fresh: Option<Interval>) -> Result<Terms<'static>> {
+        let expires_at = self.expiry(ttl)?;
+        let fresh_until = fresh.map(|fresh| ttl::expiry(clock::now(), fresh.ttl(), clock::add_calendar)).transpose();
+        let fresh_until = fresh_until.map_err(Error::about_fresh)?.filter(|fresh_until| *fresh_until != ttl::NEVER);
+        if fresh_until.is_some_and(|fresh_until| fresh_until > expires_at) {
+            return Err(Error::FreshBeyondTtl);
+        }
+        Ok(Terms { fresh_until, ..Terms::until(expires_at) })
+    }
+
     /// Checks that a value may be stored at all. Where its entry would be larger than the whole budget, one that is there
     /// is expired in place, so that a caller who ignores the error does not go on reading the old value; that holds
     /// although the error rolls the transaction back.
     ///
-    /// Errors: [`Error::LargerThanBudget`], [`Error::TooLarge`] (54000).
-    pub fn check_size(&mut self, key: Varlena<'_>, value: &Value<'_>) -> Result<()> {
-        let size = value.size();
+    /// Errors: [`Error::LargerThanBudget`], [`Error::TooLarge`], [`Error::TagsTooLong`] (54000).
+    pub fn check_size(&mut self, key: Varlena<'_>, value: &Value<'_>, basis: Option<Basis<'_>>) -> Result<()> {
+        let (size, tags) = (value.size(), basis.map_or(0, |basis| basis.tags.as_varlena().size()));
+        let limit = MAX_KEY_AND_TAGS - key.size();
+        if tags > limit {
+            return Err(Error::TagsTooLong { size: tags, limit });
+        }
         if size + crate::key::MAX_KEY_BYTES > crate::pg::heap::MAX_ROW_BYTES {
             return Err(Error::TooLarge(size));
         }
-        let entry = (key.size() + size) as i64;
+        let entry = (key.size() + tags + size) as i64;
         match self.cache.budget.bytes {
             Some(budget) if entry > budget => {
                 self.forget(key);

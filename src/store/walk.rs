@@ -6,7 +6,6 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::pg::clock;
 use crate::pg::heap::{self, Outcome};
 use crate::pg::index::Start;
 use crate::pg::lock::{Access, TableLock};
@@ -15,7 +14,7 @@ use crate::pg::relation::Relation;
 use crate::pg::snapshot::Visibility;
 use crate::shared::{self, Delta, Usage};
 use crate::store::catalog::Cache;
-use crate::store::entry::Entry;
+use crate::store::entry::{Entry, Moment, State};
 use crate::store::evict::{blocks_of_all_laps, evict};
 use crate::store::modify::{Change, modify};
 use crate::store::table::Table;
@@ -23,7 +22,7 @@ use crate::ttl;
 
 /// Up to `limit` keys of live entries that start with `prefix`, in the order of their bytes.
 pub fn keys_page(table: &mut Table, start: Start<'_>, prefix: &[u8], limit: usize) -> Vec<Vec<u8>> {
-    let now = clock::now();
+    let moment = Moment::now();
     let scan = table.scan(Visibility::Latest);
     scan.start(start);
     let mut keys = Vec::new();
@@ -33,7 +32,7 @@ pub fn keys_page(table: &mut Table, start: Start<'_>, prefix: &[u8], limit: usiz
         if !key.starts_with(prefix) {
             break;
         }
-        if !entry.is_expired(now) {
+        if entry.is_live(&moment) {
             keys.push(key.to_vec());
         }
     }
@@ -44,7 +43,7 @@ pub fn keys_page(table: &mut Table, start: Start<'_>, prefix: &[u8], limit: usiz
 /// returns how many were live.
 pub fn remove_prefix(table: &mut Table, prefix: &[u8]) -> Result<i64> {
     heap::next_command();
-    let now = clock::now();
+    let moment = Moment::now();
     let mut removed = 0;
     let mut last: Option<Vec<u8>> = None;
     loop {
@@ -53,7 +52,7 @@ pub fn remove_prefix(table: &mut Table, prefix: &[u8]) -> Result<i64> {
         let overtaken = loop {
             let Some(row) = table.scan(Visibility::Latest).next() else { return Ok(removed) };
             let (tid, bytes, entry) = (row.tid(), row.stored_bytes(), Entry::new(row));
-            let is_live = !entry.is_expired(now);
+            let is_live = entry.is_live(&moment);
             if !entry.key().bytes().starts_with(prefix) {
                 return Ok(removed);
             }
@@ -79,12 +78,15 @@ pub struct Tally {
     pub scanned: u64,
     pub expired: u64,
     pub evicted: u64,
+    pub invalidated: u64,
     /// What the removed entries took up.
     pub removed: Usage,
     /// What those that stay take up, except those of transactions that have not committed.
     pub live: Usage,
     /// Earliest expiry of an entry that stays, [`ttl::NEVER`] where none expires.
     pub earliest_expiry: i64,
+    /// Whether there is one among them that has tags.
+    pub has_tagged: bool,
 }
 
 impl Tally {
@@ -93,36 +95,41 @@ impl Tally {
         scanned: 0,
         expired: 0,
         evicted: 0,
+        invalidated: 0,
         removed: Tally::NOTHING,
         live: Tally::NOTHING,
         earliest_expiry: ttl::NEVER,
+        has_tagged: false,
     };
 
     pub fn add(&mut self, other: Tally) {
         self.scanned += other.scanned;
         self.expired += other.expired;
         self.evicted += other.evicted;
+        self.invalidated += other.invalidated;
         for (sum, other) in [(&mut self.removed, other.removed), (&mut self.live, other.live)] {
             sum.entries += other.entries;
             sum.bytes += other.bytes;
         }
         self.earliest_expiry = self.earliest_expiry.min(other.earliest_expiry);
+        self.has_tagged |= other.has_tagged;
     }
 
     /// What others are told of the removed entries at the commit.
     pub(in crate::store) fn delta(&self) -> Delta {
         let (entries, bytes) = (-self.removed.entries, -self.removed.bytes);
-        Delta { entries, bytes, expired: self.expired, evicted: self.evicted, ..Delta::default() }
+        let Tally { expired, evicted, invalidated, .. } = *self;
+        Delta { entries, bytes, expired, evicted, invalidated, ..Delta::default() }
     }
 }
 
-/// Deletes the expired entries of some blocks, except those that another transaction has a hand on, until `slice` is over:
-/// one block at least. Returns what it did, and the block to go on with.
+/// Deletes the entries of some blocks that are no longer live, except those that another transaction has a hand on, until
+/// `slice` is over: one block at least. Returns what it did, and the block to go on with.
 pub fn sweep(table: &Table, blocks: Range<u32>, slice: Duration) -> (Tally, u32) {
     heap::next_command();
     let begun = Instant::now();
     let mut next = blocks.start;
-    let now = clock::now();
+    let moment = Moment::now();
     let mut walk = BlockWalk::new(table.heap());
     let mut tally = Tally::EMPTY;
     for block in blocks {
@@ -131,22 +138,26 @@ pub fn sweep(table: &Table, blocks: Range<u32>, slice: Duration) -> (Tally, u32)
         let mut doomed = 0;
         let deleted = walk.visit(block, |version| {
             tally.scanned += 1;
-            if ttl::is_expired(version.expires_at, now) && !version.is_in_flight() {
+            let state = moment.state_of(&version);
+            if state != State::Live && !version.is_in_flight() {
                 doomed += 1;
-                return Some(version.bytes);
+                return Some((version.bytes, state));
             }
             if !version.is_arriving {
                 tally.live.entries += 1;
                 tally.live.bytes += version.bytes;
             }
             tally.earliest_expiry = tally.earliest_expiry.min(version.expires_at);
+            tally.has_tagged |= version.basis.is_some();
             None
         });
-        tally.expired += deleted.len() as u64;
-        tally.removed.entries += deleted.len() as i64;
-        tally.removed.bytes += deleted.iter().sum::<i64>();
         if deleted.len() < doomed {
-            tally.earliest_expiry = tally.earliest_expiry.min(now);
+            tally.earliest_expiry = tally.earliest_expiry.min(moment.now);
+        }
+        for (bytes, state) in deleted {
+            tally.removed.entries += 1;
+            tally.removed.bytes += bytes;
+            *(if state == State::Expired { &mut tally.expired } else { &mut tally.invalidated }) += 1;
         }
         if begun.elapsed() > slice {
             break;
@@ -174,10 +185,10 @@ pub fn sweep_and_evict(table: &Table) -> Tally {
 
 /// Live entries and their bytes in the table, counted now.
 pub fn census(cache: &Cache) -> Usage {
-    let now = clock::now();
+    let moment = Moment::now();
     let mut usage = Usage::default();
     over_versions(cache, |version| {
-        if !version.is_arriving && !ttl::is_expired(version.expires_at, now) {
+        if !version.is_arriving && moment.state_of(&version) == State::Live {
             usage.entries += 1;
             usage.bytes += version.bytes;
         }
@@ -195,12 +206,12 @@ pub struct Large {
 
 /// The largest `count` live entries, the largest first.
 pub fn largest(cache: &Cache, count: usize) -> Vec<Large> {
-    let now = clock::now();
+    let moment = Moment::now();
     // The smallest of those kept is on top, to give way to a larger one.
     let mut heap: BinaryHeap<Reverse<Large>> = BinaryHeap::new();
     over_versions(cache, |version| {
         let fits = heap.len() < count || heap.peek().is_some_and(|smallest| smallest.0.bytes < version.bytes);
-        if fits && !version.is_arriving && !ttl::is_expired(version.expires_at, now) {
+        if fits && !version.is_arriving && moment.state_of(&version) == State::Live {
             if heap.len() == count {
                 heap.pop();
             }

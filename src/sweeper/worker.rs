@@ -25,6 +25,8 @@ const LEAVE_AFTER: Duration = Duration::from_secs(60);
 struct Rhythm {
     interval: Duration,
     last_pass: Option<Instant>,
+    /// How many transactions of the database had invalidated something when the last pass began.
+    invalidations: u64,
 }
 
 /// Entry point of the background worker; `argument` as [`Reason`] has it.
@@ -69,19 +71,25 @@ fn run(slot: &DatabaseSlot, reason: Reason) {
         };
         let mut pass = Pass::new(slot);
         for cache in caches {
-            let work = Work::of(&cache);
-            if work.earliest_expiry != ttl::NEVER || work.is_uncounted || work.is_over_budget {
+            let rhythm = rhythms.entry(cache.table).or_insert_with(|| Rhythm {
+                interval: settings::sweep_max_stale() / 4,
+                last_pass: None,
+                invalidations: 0,
+            });
+            let invalidations = slot.invalidations.load(Ordering::Acquire);
+            let work = Work::of(&cache, invalidations != rhythm.invalidations);
+            if work.earliest_expiry != ttl::NEVER || work.is_uncounted || work.is_over_budget || work.is_invalidated {
                 last_useful = Instant::now();
             }
-            let rhythm = rhythms
-                .entry(cache.table)
-                .or_insert_with(|| Rhythm { interval: settings::sweep_max_stale() / 4, last_pass: None });
             let has_rested = rhythm.last_pass.is_none_or(|last| last.elapsed() >= rhythm.interval);
-            if (work.earliest_expiry <= clock::now() || work.is_uncounted) && has_rested {
+            let is_due = work.earliest_expiry <= clock::now() || work.is_uncounted || work.is_invalidated;
+            if is_due && has_rested {
                 rhythm.last_pass = Some(Instant::now());
+                rhythm.invalidations = invalidations;
                 let tally = pass.over(&cache);
                 let longest = settings::sweep_max_stale() - nap;
-                rhythm.interval = pace::next_interval(rhythm.interval, tally.scanned, tally.expired, longest);
+                rhythm.interval =
+                    pace::next_interval(rhythm.interval, tally.scanned, tally.removed.entries as u64, longest);
                 slot.pace_micros.store(rhythm.interval.as_micros() as i64, Ordering::Relaxed);
             }
             if work.is_over_budget {
@@ -121,17 +129,20 @@ struct Work {
     /// It has a budget, and nobody knows how much there is in it.
     is_uncounted: bool,
     is_over_budget: bool,
+    /// Entries with tags may have been invalidated.
+    is_invalidated: bool,
 }
 
 impl Work {
-    fn of(cache: &Cache) -> Work {
+    fn of(cache: &Cache, has_invalidations: bool) -> Work {
         let Some(slot) = cache.slot() else {
-            return Work { earliest_expiry: 0, is_uncounted: false, is_over_budget: false };
+            return Work { earliest_expiry: 0, is_uncounted: false, is_over_budget: false, is_invalidated: false };
         };
         let usage = slot.usage();
         Work {
             earliest_expiry: slot.earliest_expiry(),
             is_uncounted: cache.budget.is_limited() && usage.is_none(),
+            is_invalidated: has_invalidations && slot.tagged_writes() > 0,
             is_over_budget: usage.is_some_and(|usage| !cache.budget.excess(usage).is_zero()),
         }
     }
@@ -159,6 +170,7 @@ impl<'a> Pass<'a> {
             slot.begin_pass();
         }
         let before = slot.map(|slot| slot.raw_usage()).unwrap_or_default();
+        let tagged_before = slot.map(|slot| slot.tagged_writes());
         let mut tally = Tally::EMPTY;
         let mut block = 0;
         let mut is_complete = false;
@@ -182,6 +194,9 @@ impl<'a> Pass<'a> {
                 slot.note_expiry(tally.earliest_expiry);
                 if is_complete {
                     slot.correct(cache.storage, tally.live, before.less(tally.removed));
+                    if let Some(before) = tagged_before.filter(|_| !tally.has_tagged) {
+                        slot.note_untagged(before);
+                    }
                 }
             }
             None if is_complete => self.evict(cache, tally.live),

@@ -1,0 +1,237 @@
+//! What the transaction has changed, for entries with tags to be invalid: for itself at once, for others at its commit.
+//!
+//! An entry holds a time at which its value was certainly current. It is live as long as that time is after the last
+//! invalidation of each of its tags. The cells of the tags are written after the transaction has become visible to others
+//! and before its client is told, so whoever has been told of the commit reads nothing older.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::hybrid_clock::HybridClock;
+use super::tags::{CellSet, TagCell, TagTimes};
+use crate::pg::lookup::current_database;
+use crate::pg::{clock, snapshot, xact};
+
+/// What one level of nesting has changed.
+struct Note {
+    /// Nesting level of the (sub)transaction: 1 for the transaction itself.
+    level: i32,
+    cells: CellSet,
+    /// Everything that has a tag.
+    all: bool,
+}
+
+/// Notes of the transaction and its subtransactions, the innermost last. What ends them allocates nothing.
+#[derive(Default)]
+struct Notes(Vec<Note>);
+
+impl Notes {
+    fn at(&mut self, level: i32) -> &mut Note {
+        if self.0.last().is_none_or(|note| note.level < level) {
+            self.0.push(Note { level, cells: CellSet::new(), all: false });
+        }
+        self.0.last_mut().expect("pushed if there was none")
+    }
+
+    fn contains(&self, cell: TagCell) -> bool {
+        self.0.iter().any(|note| note.all || note.cells.contains(cell))
+    }
+
+    /// A subtransaction has become part of the one around it.
+    fn commit_level(&mut self, level: i32) {
+        if level == 1 || self.0.last().is_none_or(|note| note.level != level) {
+            return;
+        }
+        let parent_is_noted = self.0.len() > 1 && self.0[self.0.len() - 2].level == level - 1;
+        if !parent_is_noted {
+            self.0.last_mut().expect("looked at above").level = level - 1;
+        } else if let (Some(child), Some(parent)) = (self.0.pop(), self.0.last_mut()) {
+            parent.cells.absorb(&child.cells);
+            parent.all |= child.all;
+        }
+    }
+
+    /// A subtransaction has been rolled back.
+    fn abort_level(&mut self, level: i32) {
+        self.0.retain(|note| note.level < level);
+    }
+}
+
+thread_local! {
+    static NOTES: RefCell<Notes> = RefCell::default();
+}
+
+/// The transaction has changed what entries with this tag have been made of.
+pub fn note_tag(tag: &[u8]) {
+    note(|note| note.cells.insert(TagCell::of(current_database(), tag)));
+}
+
+/// The transaction has changed what any entries with tags have been made of.
+pub fn note_database() {
+    note(|note| note.all = true);
+}
+
+fn note(add: impl FnOnce(&mut Note)) {
+    // What the commit will need is made now: it can neither allocate nor fail.
+    super::control();
+    super::database_slot();
+    super::arena();
+    super::tell_at_end();
+    xact::before_prepare(refuse_to_prepare);
+    NOTES.with_borrow_mut(|notes| add(notes.at(xact::nesting_level())));
+}
+
+/// The invalidations of a prepared transaction would have to outlive the session, and the server.
+fn refuse_to_prepare() {
+    if !NOTES.with_borrow(|notes| notes.0.is_empty()) {
+        pgrx::ereport!(
+            pgrx::PgLogLevel::ERROR,
+            pgrx::PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "cannot PREPARE a transaction that has invalidated cache entries",
+            "It has changed a watched table, or called cache.invalidate()."
+        );
+    }
+}
+
+/// Called at the end of a transaction or subtransaction: allocates nothing and cannot fail.
+pub(super) fn on_end(end: xact::End) {
+    NOTES.with(|notes| {
+        let Ok(mut notes) = notes.try_borrow_mut() else { return };
+        match end {
+            xact::End::Commit => {
+                notes.0.iter().for_each(publish);
+                notes.0.clear();
+            }
+            xact::End::Abort => notes.0.clear(),
+            xact::End::SubCommit(level) => notes.commit_level(level),
+            xact::End::SubAbort(level) => notes.abort_level(level),
+        }
+    });
+}
+
+/// Tells others. Where a note has no place in shared memory, everything is invalidated instead.
+fn publish(note: &Note) {
+    let Some(Some(control)) = super::CONTROL.with(|control| control.get().copied()) else { return };
+    let database = super::database_slot_if_known();
+    let cells = super::ARENA.get().map(|arena| arena.tags);
+    let time = control.clock.tick(clock::now());
+    match (database, cells) {
+        (Some(database), Some(cells)) => {
+            note.cells.for_each(|cell| cells.invalidate(cell, time));
+            if note.all {
+                database.floor.fetch_max(time, Ordering::AcqRel);
+            }
+        }
+        _ => control.clock.invalidate_all(clock::now()),
+    }
+    if let Some(database) = database {
+        database.invalidations.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// What says whether entries with tags are current, looked up once for many of them.
+#[derive(Clone, Copy)]
+pub struct Invalidations(Option<Known>);
+
+#[derive(Clone, Copy)]
+struct Known {
+    clock: &'static HybridClock,
+    floor: &'static AtomicI64,
+    cells: TagTimes,
+}
+
+impl Known {
+    fn new() -> Option<Known> {
+        let (control, arena, database) = (super::control()?, super::arena()?, super::database_slot()?);
+        if control.is_from_recovery.load(Ordering::Acquire) != 0 {
+            // What the primary invalidates is not told here.
+            if xact::in_recovery() {
+                return None;
+            }
+            control.clock.invalidate_all(clock::now());
+            control.is_from_recovery.store(0, Ordering::Release);
+        }
+        Some(Known { clock: &control.clock, floor: &database.floor, cells: arena.tags })
+    }
+}
+
+impl Invalidations {
+    pub fn known() -> Invalidations {
+        Invalidations(Known::new())
+    }
+
+    /// Whether a value that was current at this time, and depends on these tags, still is. Where nobody can know, it is not.
+    pub fn spare<'t>(&self, as_of: i64, mut tags: impl Iterator<Item = &'t [u8]>) -> bool {
+        let Some(Known { clock, floor, cells }) = self.0 else { return false };
+        let is_after = |time: i64| as_of > time;
+        is_after(clock.floor())
+            && is_after(floor.load(Ordering::Acquire))
+            && NOTES.with_borrow(|notes| {
+                tags.all(|tag| {
+                    let cell = TagCell::of(current_database(), tag);
+                    is_after(cells.last_invalidation(cell)) && !notes.contains(cell)
+                })
+            })
+    }
+}
+
+/// The time of a value that is read after this call, in a snapshot taken after it: later than all that have been told.
+/// `None` where there is no shared memory.
+pub fn as_of_now() -> Option<i64> {
+    super::control().map(|control| control.clock.tick(clock::now()))
+}
+
+/// The time of a value that was read in this transaction, whenever that was. `None` where there is no shared memory, or
+/// where the wall clock has been set back since the transaction started.
+pub fn as_of_start() -> Option<i64> {
+    dated_back(xact::started_at())
+}
+
+/// The time of a value that is read after this call. That may be in a snapshot that has been taken before it: the
+/// transaction's, or, in a function that is not volatile, that of the statement which calls it.
+pub fn current_as_of() -> Option<i64> {
+    let now = as_of_now();
+    if xact::keeps_one_snapshot() {
+        as_of_start()
+    } else if snapshot::is_current() {
+        // Asked after the time was taken: whatever is committed from now on is invalidated at a later one.
+        now
+    } else {
+        dated_back(xact::statement_started_at())
+    }
+}
+
+fn dated_back(since: i64) -> Option<i64> {
+    let now = clock::now();
+    let elapsed = now.checked_sub(since).filter(|elapsed| *elapsed >= 0)?;
+    super::control().map(|control| control.clock.ago(elapsed, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pgrx::pg_sys::Oid;
+
+    fn cell(tag: &str) -> TagCell {
+        TagCell::of(Oid::from(5), tag.as_bytes())
+    }
+
+    #[test]
+    fn levels_are_kept_apart_until_they_end() {
+        let mut notes = Notes::default();
+        notes.at(1).cells.insert(cell("one"));
+        notes.at(3).cells.insert(cell("three"));
+        notes.commit_level(3);
+        assert_eq!(notes.0.iter().map(|note| note.level).collect::<Vec<_>>(), [1, 2]);
+        notes.at(3).cells.insert(cell("rolled back"));
+        assert!(notes.contains(cell("rolled back")));
+        notes.abort_level(3);
+        assert!(!notes.contains(cell("rolled back")));
+        notes.commit_level(2);
+        assert_eq!(notes.0.len(), 1);
+        assert!(notes.contains(cell("one")) && notes.contains(cell("three")));
+        notes.at(2).all = true;
+        notes.commit_level(2);
+        assert!(notes.contains(cell("anything")));
+    }
+}
