@@ -92,8 +92,6 @@ pub struct DatabaseSlot {
     pub floor: AtomicI64,
     /// How many transactions have invalidated something.
     pub invalidations: AtomicU64,
-    /// Not zero where there may be entries with tags.
-    pub has_tagged: AtomicU64,
     /// Where the writers' sweep of the database goes on, counted in blocks.
     pub writers_block: AtomicU64,
 }

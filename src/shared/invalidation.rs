@@ -66,11 +66,6 @@ pub fn note_tag(tag: &[u8]) {
     note(|note| note.cells.insert(TagCell::of(current_database(), tag)));
 }
 
-/// The transaction has changed what any entries with tags have been made of.
-pub fn note_database() {
-    note(|note| note.all = true);
-}
-
 fn note(add: impl FnOnce(&mut Note)) {
     // What the commit will need is made now: it can neither allocate nor fail.
     super::control();

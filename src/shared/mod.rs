@@ -177,18 +177,6 @@ pub fn earliest_expiry_in(database: Oid) -> Option<i64> {
     arena()?.caches_of(database).map(CacheSlot::earliest_expiry).filter(|expiry| *expiry > 0).min()
 }
 
-/// Whether there may be entries with tags in the caches of this database.
-pub fn may_have_tagged_entries() -> bool {
-    database_slot().is_none_or(|slot| slot.has_tagged.load(Ordering::Relaxed) != 0)
-}
-
-/// There is an entry with tags in a cache of this database.
-pub fn note_tagged() {
-    if let Some(slot) = database_slot().filter(|slot| slot.has_tagged.load(Ordering::Relaxed) == 0) {
-        slot.has_tagged.store(1, Ordering::Relaxed);
-    }
-}
-
 /// Has [`on_end`] called when the transaction ends.
 fn tell_at_end() {
     xact::at_end(on_end);

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::pg::datum::Varlena;
 use crate::pg::heap::{self, Outcome, Written};
 use crate::pg::snapshot::Visibility;
-use crate::shared::{self, Delta};
+use crate::shared::Delta;
 use crate::store::entry::{self, Entry, Moment, Terms, Value};
 use crate::store::evict;
 use crate::store::table::Table;
@@ -125,7 +125,6 @@ fn note_for_sweeper(table: &Table, change: &Change<'_>) {
     let has_tags = slot.is_some_and(|slot| has_tags.unwrap_or_else(|| slot.tagged_writes() > 0));
     if let Some(slot) = slot.filter(|_| has_tags) {
         slot.note_tagged_write();
-        shared::note_tagged();
     }
     if expires_at != ttl::NEVER {
         if let Some(slot) = slot {
