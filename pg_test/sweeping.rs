@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::support::{database, wait_until};
+use super::support::{StopOnDrop, database, wait_until};
 
 #[test]
 fn expired_entries_are_gone_within_the_time_set() {
@@ -20,12 +20,12 @@ fn expired_entries_are_gone_within_the_time_set() {
                 s.run("SELECT cache.set('busy' || (random() * 100)::int, 'x'), cache.get('stays5'), cache.get('k5')");
             }
         });
+        let _stop = StopOnDrop(&stop);
         thread::sleep(Duration::from_secs(1));
         let expired = Instant::now();
         wait_until("the expired entries are gone", || {
             s.number("SELECT count(*) FROM cache.entries WHERE expires_at < now()") == 0
         });
-        stop.store(true, Ordering::Relaxed);
         expired.elapsed()
     });
     // The shared server's sweepers let nothing wait for more than two seconds. The rest is for the pass itself, which

@@ -3,5 +3,5 @@
 mod server;
 mod session;
 
-pub use server::{Database, Server, database, wait_until};
+pub use server::{Database, Server, StopOnDrop, database, wait_until};
 pub use session::Session;

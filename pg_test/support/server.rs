@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, Once, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -145,7 +145,18 @@ impl Server {
     }
 }
 
-/// A database with the extension, of a server that all tests share.
+/// Has those who look at the flag stop when it goes out of scope, also where a check has failed: a scope of threads ends
+/// only when all of them do.
+pub struct StopOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A database with the extension, of a server that all tests share. It is dropped when the test is over, for the databases
+/// that can have a sweeper are limited in number.
 pub struct Database {
     pub name: String,
     server: &'static Server,
@@ -170,6 +181,14 @@ impl Database {
         let waiters = "SELECT count(*) FROM pg_stat_activity
             WHERE datname = current_database() AND wait_event_type = 'Lock'";
         wait_until("a session waits for a lock", || s.number(waiters) > 0);
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Ok(mut s) = self.server.try_session("postgres", "postgres") {
+            s.attempt_anything(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)).ok();
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::claim;
 use super::hybrid_clock::HybridClock;
 use crate::pg::shmem::DynamicMemory;
 
-const DATABASES: usize = 64;
+const DATABASES: usize = 128;
 
 /// All of it.
 #[repr(C)]
