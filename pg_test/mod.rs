@@ -22,11 +22,15 @@ mod entries;
 #[cfg(test)]
 mod isolation;
 #[cfg(test)]
+mod leases;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod monitoring;
 #[cfg(test)]
 mod own_transaction;
+#[cfg(test)]
+mod remember;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
@@ -43,6 +47,8 @@ mod sweeper_life;
 mod sweeping;
 #[cfg(test)]
 mod tags;
+#[cfg(test)]
+mod watch;
 
 /// Asked for by pgrx before the first test.
 pub fn setup(_options: Vec<&str>) {}

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use pgrx::PgSqlErrorCode as Code;
-use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
 
 use crate::value::{Form, Kind};
 
@@ -53,6 +53,28 @@ pub enum Error {
     TagsTooLong { size: usize, limit: usize },
     /// A value is said to be of a time that has not come.
     AsOfInFuture,
+    /// What was passed as a lease is none, or one of another database or server.
+    InvalidLease,
+    /// A lease under which a value has been stored already.
+    LeaseUsed,
+    /// A time span that must be positive, or must not be negative, and is not.
+    TimeSpan { name: &'static str, may_be_zero: bool },
+    /// A tag names a column that its table does not have.
+    NoSuchColumn(String),
+    /// `args` of `remember` is no array.
+    ArgsNotAnArray,
+    /// `remember` was given another number of arguments than its query has parameters.
+    ArgsCount { given: usize, wanted: usize },
+    /// `remember` was given something that is not one query.
+    NotAQuery,
+    /// The query of `remember` calls a function whose result may be another one each time.
+    VolatileFunction(String),
+    /// The query of `remember` calls a function whose result depends on the session in a way that its key does not show.
+    SessionFunction(String),
+    /// The query of `remember` reads something of whose changes nobody is told.
+    NotWatched(String),
+    /// The rows that the query of `remember` sees depend on who runs it.
+    KeyWithRowSecurity(String),
     /// The shared memory, by which invalidations are known, is missing.
     NoSharedMemory,
     /// An entry would be larger than the whole budget of the cache.
@@ -89,6 +111,15 @@ impl Error {
             | Error::FreshBeyondTtl
             | Error::EmptyTag
             | Error::AsOfInFuture
+            | Error::InvalidLease
+            | Error::LeaseUsed
+            | Error::TimeSpan { .. }
+            | Error::ArgsNotAnArray
+            | Error::ArgsCount { .. }
+            | Error::NotAQuery
+            | Error::VolatileFunction(_)
+            | Error::SessionFunction(_)
+            | Error::KeyWithRowSecurity(_)
             | Error::InvalidPolicy(_)
             | Error::NegativeCount(_)
             | Error::ArrayLengths { .. }
@@ -103,6 +134,8 @@ impl Error {
             Error::LargerThanBudget { .. } | Error::TooLarge(_) | Error::TagsTooLong { .. } => {
                 Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED
             }
+            Error::NoSuchColumn(_) => Code::ERRCODE_UNDEFINED_COLUMN,
+            Error::NotWatched(_) => Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::NoSharedMemory => Code::ERRCODE_OUT_OF_MEMORY,
             Error::PermissionDenied { .. } => Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
             Error::Command(_) => Code::ERRCODE_INTERNAL_ERROR,
@@ -149,6 +182,19 @@ impl Error {
             }
             Error::TagsTooLong { .. } => "Use fewer or shorter tags, for example one for all of a group.".into(),
             Error::AsOfInFuture => "Read cache.clock() before the data, and pass what it returned.".into(),
+            Error::InvalidLease => "Pass what cache.claim() returned as lease, in the same database.".into(),
+            Error::LeaseUsed => "Claim the key anew to make another value.".into(),
+            Error::NoSuchColumn(_) => "In a tag, braces stand for the value of a column of the table.".into(),
+            Error::ArgsNotAnArray => "Pass the parameters $1, $2, … as a jsonb array, such as '[42, \"Ada\"]'.".into(),
+            Error::VolatileFunction(_) => {
+                "What the query returns must depend on nothing but tables and parameters. Pass what varies as args."
+                    .into()
+            }
+            Error::SessionFunction(_) => "Pass what the session knows as args.".into(),
+            Error::NotWatched(table) => {
+                format!("Run SELECT cache.watch('{table}'), or say with ttl or tags how long the result is good.")
+            }
+            Error::KeyWithRowSecurity(_) => "Leave key out: the key is then made for each user.".into(),
             Error::NoSharedMemory => "Make room in /dev/shm.".into(),
             Error::LargerThanBudget { .. } => {
                 "Raise max_size with cache.alter_cache(), or store the value in smaller parts.".into()
@@ -165,6 +211,12 @@ impl Error {
 }
 
 impl Error {
+    /// Raises it, where no caller can be returned to.
+    pub fn raise(self) -> ! {
+        Err::<std::convert::Infallible, _>(ErrorReport::from(self)).unwrap_or_report();
+        unreachable!("raised above")
+    }
+
     /// The same of a freshness that is wrong in a way that a TTL can be.
     pub fn about_fresh(self) -> Error {
         if matches!(self, Error::TtlNotPositive) { Error::FreshNotPositive } else { self }
@@ -200,6 +252,24 @@ impl fmt::Display for Error {
             Error::EmptyTag => write!(f, "tag must not be empty"),
             Error::TagsTooLong { .. } => write!(f, "tags of cache entry are too long"),
             Error::AsOfInFuture => write!(f, "as_of must not be later than now"),
+            Error::InvalidLease => write!(f, "invalid lease"),
+            Error::LeaseUsed => write!(f, "lease has been used"),
+            Error::TimeSpan { name, may_be_zero: true } => write!(f, "{name} must not be negative"),
+            Error::TimeSpan { name, .. } => write!(f, "{name} must be positive"),
+            Error::NoSuchColumn(name) => write!(f, "column \"{name}\" of watched table does not exist"),
+            Error::ArgsNotAnArray => write!(f, "args must be a jsonb array"),
+            Error::ArgsCount { given, wanted } => {
+                write!(f, "the query has {wanted} parameters, and args has {given} elements")
+            }
+            Error::NotAQuery => write!(f, "sql must be one query that returns rows"),
+            Error::VolatileFunction(name) => write!(f, "cannot remember a query that calls volatile function {name}"),
+            Error::SessionFunction(name) => {
+                write!(f, "cannot remember a query that calls function {name}, whose result depends on the session")
+            }
+            Error::NotWatched(table) => write!(f, "table {table} is not watched"),
+            Error::KeyWithRowSecurity(table) => {
+                write!(f, "key must be null: row-level security is enabled on table {table}")
+            }
             Error::NoSharedMemory => write!(f, "pg_stash has no shared memory"),
             Error::LargerThanBudget { cache, size, budget } => {
                 write!(f, "entry of {size} bytes is larger than the budget of cache \"{cache}\" ({budget} bytes)")

@@ -5,13 +5,16 @@
 //! writers in `store` that see to it that a sweeper runs.
 
 mod api;
+mod early;
 mod error;
 mod key;
+mod lease_token;
 mod pg;
 mod settings;
 mod shared;
 mod store;
 mod sweeper;
+mod tag_pattern;
 mod ttl;
 mod value;
 
@@ -26,6 +29,16 @@ pgrx::extension_sql_file!(
     "../sql/views.sql",
     name = "views",
     requires = ["tables", api::maintenance::stats_data, api::maintenance::sweeper_data]
+);
+pgrx::extension_sql_file!(
+    "../sql/watch.sql",
+    name = "watch",
+    requires = [
+        api::changes::note_change,
+        api::changes::note_row_change,
+        api::changes::note_truncate,
+        api::changes::invalidate_all
+    ]
 );
 pgrx::extension_sql_file!("../sql/comments.sql", name = "comments", finalize);
 

@@ -37,6 +37,11 @@ static LOCATION_HINTS: GucSetting<i32> = GucSetting::<i32>::new(1 << 20);
 /// Cells in the table of use marks, two to a byte.
 static MARK_CELLS: GucSetting<i32> = GucSetting::<i32>::new(1 << 23);
 
+/// Leases that can be held at one time, 48 bytes each.
+static LEASE_SLOTS: GucSetting<i32> = GucSetting::<i32>::new(1024);
+/// How early a value is recomputed that will not be fresh for much longer; zero for not before that.
+static EARLY_RECOMPUTE: GucSetting<f64> = GucSetting::<f64>::new(0.0);
+
 pub fn enabled() -> bool {
     ENABLED.get()
 }
@@ -66,9 +71,15 @@ pub fn sweep_batch_blocks() -> u32 {
     SWEEP_BATCH_BLOCKS.get() as u32
 }
 
+/// The factor beta of early recomputes; zero for none.
+pub fn early_recompute() -> f64 {
+    EARLY_RECOMPUTE.get()
+}
+
 /// The sizes of the shared memory's tables.
 pub fn arena_sizes() -> Sizes {
-    Sizes { location_hints: LOCATION_HINTS.get() as usize, mark_cells: MARK_CELLS.get() as usize }
+    let size = |setting: &GucSetting<i32>| setting.get() as usize;
+    Sizes { location_hints: size(&LOCATION_HINTS), mark_cells: size(&MARK_CELLS), lease_slots: size(&LEASE_SLOTS) }
 }
 
 /// Defines the settings and reserves the prefix. Called once, when the library is loaded.
@@ -154,6 +165,26 @@ pub fn init() {
         1 << 10,
         1 << 30,
         GucContext::Suset,
+        flags,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_stash.lease_slots",
+        c"Leases that can be held at one time in all databases.",
+        c"Made at first use.",
+        &LEASE_SLOTS,
+        8,
+        1 << 20,
+        GucContext::Suset,
+        flags,
+    );
+    GucRegistry::define_float_guc(
+        c"pg_stash.early_recompute",
+        c"How early a claim may be handed the lease of a value that is still fresh.",
+        c"Zero is never; one is right for most; more is earlier. Values that took longer to make are renewed earlier.",
+        &EARLY_RECOMPUTE,
+        0.0,
+        1000.0,
+        GucContext::Userset,
         flags,
     );
     reserve_prefix();

@@ -147,6 +147,22 @@ impl Conditions {
     }
 }
 
+/// A span of time in microseconds, a hundred years at most.
+///
+/// Errors: [`Error::NullArgument`] (22004), [`Error::TimeSpan`] (22023).
+pub fn time_span(name: &'static str, span: Option<Interval>, may_be_zero: bool) -> Result<i64> {
+    let ttl = span.ok_or(Error::NullArgument(name))?.ttl();
+    let days = i64::from(ttl.months) * 30 + i64::from(ttl.days);
+    let micros = days.saturating_mul(DAY).saturating_add(ttl.micros);
+    if micros < 0 || (micros == 0 && !may_be_zero) {
+        return Err(Error::TimeSpan { name, may_be_zero });
+    }
+    Ok(micros.min(LONGEST_SPAN_DAYS * DAY))
+}
+
+const DAY: i64 = 86_400_000_000;
+const LONGEST_SPAN_DAYS: i64 = 36_500;
+
 /// A form in which values are returned.
 pub trait Returned: Sized {
     const FORM: Form;
@@ -185,6 +201,28 @@ impl Returned for Bytea {
         match value {
             Value::Bytes(bytes) => bytes.to_bytea(),
             _ => unreachable!("read() lets only bytea through"),
+        }
+    }
+}
+
+/// A value in the column of its type; the others are NULL.
+pub struct AnyForm {
+    pub text: Option<Text>,
+    pub json: Option<Jsonb>,
+    pub bytes: Option<Bytea>,
+    pub int: Option<i64>,
+}
+
+impl AnyForm {
+    pub const NONE: AnyForm = AnyForm { text: None, json: None, bytes: None, int: None };
+
+    /// A copy of an entry's value.
+    pub fn copied(entry: Entry<'_>) -> AnyForm {
+        match entry.value() {
+            Value::Text(text) => AnyForm { text: Some(text.to_text()), ..AnyForm::NONE },
+            Value::Json(json) => AnyForm { json: Some(json.to_jsonb()), ..AnyForm::NONE },
+            Value::Bytes(bytes) => AnyForm { bytes: Some(bytes.to_bytea()), ..AnyForm::NONE },
+            Value::Int(int) => AnyForm { int: Some(int), ..AnyForm::NONE },
         }
     }
 }

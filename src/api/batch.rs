@@ -5,16 +5,20 @@ use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{default, name, pg_extern};
 
-use super::arguments::{self, Conditions, Returned, ValuesArgument};
+use super::arguments::{self, AnyForm, Conditions, ValuesArgument};
 use crate::error;
 use crate::pg::acl::Privileges;
 use crate::pg::datum::{Bytea, ByteaArray, Interval, Jsonb, JsonbArray, Text, TextArray, Timestamptz};
-use crate::store::{Change, Table, modify};
+use crate::store::{Change, Entry, Table, modify};
 
 /// The live entries among `keys`, each once, in the order of their keys.
 ///
 /// Errors: as for `get`, and 22023 for an array of more than one dimension.
-fn read_many<T: Returned>(keys: Option<TextArray>, cache: Option<&str>) -> error::Result<Vec<(Text, T)>> {
+fn read_many<T>(
+    keys: Option<TextArray>,
+    cache: Option<&str>,
+    copy: impl Fn(Entry<'_>) -> error::Result<T>,
+) -> error::Result<Vec<(Text, T)>> {
     let mut keys = arguments::keys(&keys)?;
     keys.dedup_by(|(a, _), (b, _)| a.bytes() == b.bytes());
     let Some(mut table) = Table::open_for_read(arguments::cache(cache)?, Privileges::SELECT)? else {
@@ -23,7 +27,7 @@ fn read_many<T: Returned>(keys: Option<TextArray>, cache: Option<&str>) -> error
     let mut found = Vec::new();
     for (key, _) in keys {
         if let Some(entry) = table.get(key) {
-            found.push((key.to_text(), arguments::read(entry)?));
+            found.push((key.to_text(), copy(entry)?));
         }
     }
     Ok(found)
@@ -67,7 +71,7 @@ macro_rules! batches {
             keys: Option<TextArray>,
             cache: default!(Option<&str>, "'default'"),
         ) -> Result<TableIterator<'static, (name!(key, Text), name!(value, $form))>, ErrorReport> {
-            Ok(TableIterator::new(read_many(keys, cache)?))
+            Ok(TableIterator::new(read_many(keys, cache, arguments::read)?))
         }
 
         /// Stores many values. Errors: see [`write_many`].
@@ -89,3 +93,28 @@ macro_rules! batches {
 batches!(Text, TextArray, get_many, set_many_text);
 batches!(Jsonb, JsonbArray, get_many_json, set_many_json);
 batches!(Bytea, ByteaArray, get_many_bytes, set_many_bytes);
+
+/// The live entries among the keys, each with its value in the column of its type. Errors: as for [`get_many`], but 42804.
+#[pg_extern(parallel_restricted)]
+#[expect(clippy::type_complexity, reason = "the columns of the SQL function's result")]
+fn get_many_any(
+    keys: Option<TextArray>,
+    cache: default!(Option<&str>, "'default'"),
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(key, Text),
+            name!(value_text, Option<Text>),
+            name!(value_json, Option<Jsonb>),
+            name!(value_bytes, Option<Bytea>),
+            name!(value_int, Option<i64>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let found = read_many(keys, cache, |entry| Ok(AnyForm::copied(entry)))?;
+    Ok(TableIterator::new(
+        found.into_iter().map(|(key, AnyForm { text, json, bytes, int })| (key, text, json, bytes, int)),
+    ))
+}

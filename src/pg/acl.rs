@@ -38,6 +38,12 @@ pub fn current_user() -> Oid {
     unsafe { pg_sys::GetUserId() }
 }
 
+/// The role that the session was started as.
+pub fn session_user() -> Oid {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::GetSessionUserId() }
+}
+
 /// Runs as another role until dropped, as a SECURITY DEFINER function does. An abort restores the role by itself.
 pub struct ActingAs {
     user: Oid,

@@ -111,7 +111,28 @@ impl Jsonb {
     }
 }
 
+impl Jsonb {
+    /// A new jsonb from its text form. Raises 22P02 and 54000 where it is none.
+    pub fn parse(json: &str) -> Jsonb {
+        let json = std::ffi::CString::new(json).unwrap_or_default();
+        // SAFETY: the function takes a C string and returns a jsonb in this memory context.
+        Jsonb(unsafe { call(pg_sys::jsonb_in, &[Datum::from(json.as_ptr())]) })
+    }
+}
+
 impl Bytea {
+    /// The SHA-256 of some bytes.
+    pub fn sha256(bytes: &[u8]) -> Bytea {
+        // SAFETY: the function takes a bytea and returns another.
+        Bytea(unsafe { call(pg_sys::sha256_bytea, &[Bytea::new(bytes).0]) })
+    }
+
+    /// A new bytea in the current memory context; as a varlena, it is one of any type that has these bytes.
+    pub fn new(bytes: &[u8]) -> Bytea {
+        // A text and a bytea are laid out in the same way.
+        Bytea(Text::from_bytes(bytes).0)
+    }
+
     pub fn as_varlena(&self) -> Varlena<'_> {
         Varlena(self.0, PhantomData)
     }
@@ -255,6 +276,16 @@ impl<'a> Varlena<'a> {
     }
 }
 
+/// A row as a JSON object.
+///
+/// # Safety
+/// The datum is a row with its type.
+pub(in crate::pg) unsafe fn json_of_row(row: Datum) -> String {
+    // SAFETY: the function takes a row and returns a text in this memory context.
+    let json = unsafe { Varlena::new(call(pg_sys::row_to_json, &[row])) };
+    json.to_message()
+}
+
 /// Tags as they are stored: a text[] of one dimension without NULLs, plain.
 #[derive(Clone, Copy)]
 pub struct Tags<'a>(Varlena<'a>);
@@ -269,6 +300,11 @@ impl<'a> Tags<'a> {
             pg_sys::construct_array(datums.as_mut_ptr(), datums.len() as i32, pg_sys::TEXTOID, -1, false, align)
         };
         Tags(Varlena(Datum::from(array), PhantomData))
+    }
+
+    /// The same of tags that do not live as long as it, for they are copied.
+    pub fn copied(tags: &[Varlena<'_>]) -> Tags<'a> {
+        Tags(Varlena(Tags::new(tags).0.0, PhantomData))
     }
 
     /// Tags from a row.

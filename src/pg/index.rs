@@ -130,7 +130,7 @@ impl KeyScan {
     fn scan(&mut self) -> pg_sys::IndexScanDesc {
         let (source, snapshot) = (&self.source, self.snapshot.as_ptr());
         let open = self.index.get_or_insert_with(|| {
-            let relation = Relation::open_index(source.index, source.access.mode());
+            let relation = Relation::open_index(source.index, source.access);
             // SAFETY: both relations are open and locked; the snapshot is boxed and lives as long as the scan.
             let scan = unsafe {
                 #[cfg(not(feature = "pg18"))]

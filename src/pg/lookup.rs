@@ -19,6 +19,36 @@ pub fn table_oid(schema: &str, table: &str) -> Option<Oid> {
     (oid != pg_sys::InvalidOid).then_some(oid)
 }
 
+/// The OID of a function without arguments by schema and name.
+pub fn function_oid(schema: &CStr, name: &CStr) -> Option<Oid> {
+    // SAFETY: the list and the strings are copied into this memory context; a missing function is no error.
+    let oid = unsafe {
+        let part = |name: &CStr| pg_sys::makeString(pg_sys::pstrdup(name.as_ptr())).cast();
+        let names = pg_sys::lappend(pg_sys::lappend(std::ptr::null_mut(), part(schema)), part(name));
+        pg_sys::LookupFuncName(names, 0, std::ptr::null(), true)
+    };
+    (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
+/// Whether a function is in the schema and has the name.
+pub fn is_function(oid: Oid, schema: &CStr, name: &CStr) -> bool {
+    // SAFETY: look-ups in the system caches; both names are C strings or NULL.
+    unsafe {
+        let found = pg_sys::get_func_name(oid);
+        let is_named = !found.is_null() && CStr::from_ptr(found) == name;
+        is_named && pg_sys::get_func_namespace(oid) == pg_sys::get_namespace_oid(schema.as_ptr(), true)
+    }
+}
+
+/// The value of a setting in this session, in its text form; empty where it is not set.
+pub fn setting(name: &CStr) -> String {
+    // SAFETY: a C string that PostgreSQL keeps until the setting is changed, or NULL.
+    unsafe {
+        let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
+        if value.is_null() { String::new() } else { CStr::from_ptr(value).to_string_lossy().into_owned() }
+    }
+}
+
 /// The OID of an extension by name.
 pub fn extension_oid(name: &CStr) -> Option<Oid> {
     // SAFETY: a look-up by C string; a missing one is no error.

@@ -5,6 +5,7 @@
 
 pub mod acl;
 pub mod clock;
+pub mod condition;
 pub mod datum;
 pub mod ddl;
 pub mod heap;
@@ -14,10 +15,12 @@ pub mod lookup;
 pub mod page;
 pub mod place;
 pub mod process;
+pub mod query;
 pub mod relation;
 pub mod shmem;
 pub mod slot;
 pub mod snapshot;
+pub mod trigger;
 pub mod worker;
 pub mod xact;
 

@@ -128,10 +128,35 @@ pub fn report_idle() {
     unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_IDLE, std::ptr::null()) }
 }
 
+/// Has `work` run when this process ends, in whatever way but a crash. It must not fail.
+pub fn at_exit(work: unsafe extern "C-unwind" fn(i32, Datum)) {
+    // SAFETY: a callback for the life of the process, which never unloads the library.
+    unsafe { pg_sys::before_shmem_exit(Some(work), Datum::null()) }
+}
+
+/// Whether another process waits for a lock that a transaction holds. `false` where there is no such process.
+pub fn waits_for_lock(pid: i32) -> bool {
+    // SAFETY: a process's entry stays where it is when the process ends. It is looked at without a lock, which may see a
+    // moment that has passed.
+    unsafe { pg_sys::BackendPidGetProc(pid).as_ref().is_some_and(|process| !process.waitLock.is_null()) }
+}
+
 /// When this process started, by the wall clock.
 pub fn started_at() -> i64 {
     // SAFETY: set once when the process starts.
     unsafe { pg_sys::MyStartTimestamp }
+}
+
+/// A number that no other server has, and that the server keeps for as long as its data.
+pub fn server_number() -> u64 {
+    // SAFETY: read from the control file when the server started.
+    unsafe { pg_sys::GetSystemIdentifier() }
+}
+
+/// A random number from above 0 to 1.
+pub fn random() -> f64 {
+    let bits = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), crate::pg::clock::now());
+    ((bits >> 11) + 1) as f64 / (1_u64 << 53) as f64
 }
 
 /// This process's id.

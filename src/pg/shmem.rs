@@ -81,7 +81,7 @@ pub struct DynamicMemory {
 pub fn dynamic_cells(
     memory: &DynamicMemory,
     count: usize,
-    prepare: impl FnOnce(&[AtomicU64]),
+    prepare: impl FnOnce(&'static [AtomicU64]),
 ) -> Option<&'static [AtomicU64]> {
     one_at_a_time(|| {
         // SAFETY: runs under the lock that serialises the first use. The segment is pinned, and mapped to the end of the

@@ -125,8 +125,16 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
+    /// A view of the row in a slot that is not ours.
+    ///
+    /// # Safety
+    /// The slot holds a row for as long as the view is used.
+    pub(in crate::pg) unsafe fn borrowed(slot: *mut pg_sys::TupleTableSlot) -> Row<'a> {
+        Row { slot, slot_lifetime: PhantomData }
+    }
+
     /// Column `number` (from 1) as a datum; `None` for NULL.
-    fn datum(self, number: i16) -> Option<Datum> {
+    pub(in crate::pg) fn datum(self, number: i16) -> Option<Datum> {
         // SAFETY: the slot holds a row, and the caller asks for columns that the table has.
         unsafe {
             if (*self.slot).tts_nvalid < number {
@@ -157,6 +165,15 @@ impl<'a> Row<'a> {
     pub fn varlena(self, number: i16) -> Option<Varlena<'a>> {
         // SAFETY: the column is of such a type, and the page stays pinned while the slot is borrowed.
         self.datum(number).map(|datum| unsafe { Varlena::new(datum) })
+    }
+
+    /// The transaction that wrote this version of the row.
+    pub fn writer(self) -> u32 {
+        // SAFETY: a slot of this kind, which `Slot::new` makes for a heap, holding a row of a pinned page.
+        unsafe {
+            let tuple = (*self.slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple;
+            (*(*tuple).t_data).t_choice.t_heap.t_xmin.into_inner()
+        }
     }
 
     /// The row's place in its table.

@@ -65,3 +65,58 @@ pub fn is_current() -> bool {
         active.xmin == latest.xmin && active.xmax == latest.xmax && running(active) == running(latest)
     }
 }
+
+/// Runs `work`, which may take long, without a snapshot where that can be: then it does not keep rows that others delete from
+/// being reclaimed. The statement that is being run goes on with a new snapshot.
+///
+/// That can be where the statement is the client's own, reads no table, and is free to see what was committed meanwhile: it
+/// has done nothing yet that depends on the snapshot that it had.
+pub fn without<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: the portal, its query and its state live for as long as the statement is being run. Both of the query's
+    // references to the snapshot are counted, and nothing else refers to it; they are replaced before anything looks at
+    // them. An error in `work` leaves none, and the abort asks for none.
+    unsafe {
+        let Some((query, state)) = only_holder() else { return work() };
+        pg_sys::PopActiveSnapshot();
+        for snapshot in [&mut (*state).es_snapshot, &mut (*query).snapshot] {
+            pg_sys::UnregisterSnapshot(std::mem::replace(snapshot, std::ptr::null_mut()));
+        }
+        pg_sys::InvalidateCatalogSnapshot();
+        let result = work();
+        (*query).snapshot = pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot());
+        (*state).es_snapshot = pg_sys::RegisterSnapshot((*query).snapshot);
+        pg_sys::PushActiveSnapshot((*query).snapshot);
+        result
+    }
+}
+
+/// The client's statement and its state, where nothing else in this session uses a snapshot.
+///
+/// # Safety
+/// Called by a function that a statement runs.
+unsafe fn only_holder() -> Option<(*mut pg_sys::QueryDesc, *mut pg_sys::EState)> {
+    // SAFETY: what is looked at is checked to be there.
+    unsafe {
+        let portal = pg_sys::ActivePortal.as_ref()?;
+        let query = portal.queryDesc.as_mut()?;
+        let state = query.estate.as_mut()?;
+        let reads_tables = query.plannedstmt.as_ref().is_none_or(|plan| !plan.relationOids.is_null());
+        let is_plain = portal.strategy == pg_sys::PortalStrategy::PORTAL_ONE_SELECT
+            && portal.portalSnapshot.is_null()
+            && portal.holdSnapshot.is_null()
+            && state.es_crosscheck_snapshot.is_null();
+        let is_free = !crate::pg::xact::keeps_one_snapshot() && pg_sys::GetCurrentTransactionNestLevel() == 1;
+        if reads_tables || !is_plain || !is_free || !pg_sys::ActiveSnapshotSet() {
+            return None;
+        }
+        let active = pg_sys::GetActiveSnapshot();
+        if state.es_snapshot != query.snapshot || (*active).active_count != 1 || (*active).regd_count != 2 {
+            return None;
+        }
+        // Nothing below it on the stack: a function or a cursor around this statement has one of its own.
+        pg_sys::PopActiveSnapshot();
+        let is_only = !pg_sys::ActiveSnapshotSet();
+        pg_sys::PushActiveSnapshot(query.snapshot);
+        is_only.then_some((std::ptr::from_mut(query), std::ptr::from_mut(state)))
+    }
+}

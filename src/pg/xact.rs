@@ -35,6 +35,12 @@ pub fn keeps_one_snapshot() -> bool {
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
 }
 
+/// Whether the transaction has written anything, and so may have rows locked.
+pub fn has_written() -> bool {
+    // SAFETY: reads the process's own state.
+    unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }
+}
+
 /// How a transaction, or a subtransaction at a nesting level, has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {

@@ -6,11 +6,13 @@ use pgrx::pg_sys::Oid;
 
 use super::cache_slot::CacheSlot;
 use super::ghosts::Ghosts;
+use super::leases::Leases;
 use super::locations::Locations;
 use super::marks::Marks;
 use super::probation::Probation;
 use super::tags::{self, TagTimes};
 use super::{KeyHash, claim};
+use crate::pg::condition::Condition;
 
 const CACHES: usize = 512;
 /// So many caches can have entries on probation; others do without.
@@ -21,6 +23,7 @@ const MARKS_PER_GHOST: usize = 8;
 
 /// The sizes, in the first words of the piece.
 const HEADER_WORDS: usize = 8;
+const CONDITION_WORDS: usize = size_of::<Condition>() / size_of::<AtomicU64>();
 const SLOT_WORDS: usize = size_of::<CacheSlot>() / size_of::<AtomicU64>();
 
 /// How large the tables are that have a setting.
@@ -28,13 +31,15 @@ const SLOT_WORDS: usize = size_of::<CacheSlot>() / size_of::<AtomicU64>();
 pub struct Sizes {
     pub location_hints: usize,
     pub mark_cells: usize,
+    pub lease_slots: usize,
 }
 
 impl Sizes {
     /// The words of the whole piece.
     pub fn words(self) -> usize {
         let fixed = HEADER_WORDS + CACHES * SLOT_WORDS + RINGS + RINGS * RING_WORDS + tags::CELLS;
-        fixed + self.mark_words() + self.ghost_words() + self.location_words()
+        let leases = self.lease_words() + self.condition_words();
+        fixed + self.mark_words() + self.ghost_words() + leases + self.location_words()
     }
 
     fn mark_words(self) -> usize {
@@ -45,19 +50,28 @@ impl Sizes {
         Ghosts::words_for(self.mark_cells / MARKS_PER_GHOST)
     }
 
+    fn lease_words(self) -> usize {
+        Leases::words_for(self.lease_slots)
+    }
+
+    fn condition_words(self) -> usize {
+        Leases::buckets_for(self.lease_slots) * CONDITION_WORDS
+    }
+
     fn location_words(self) -> usize {
         Locations::words_for(self.location_hints).unwrap_or(0)
     }
 
     /// Writes the sizes into a new piece.
     pub fn note(self, words: &[AtomicU64]) {
-        words[0].store(self.location_hints as u64, Ordering::Relaxed);
-        words[1].store(self.mark_cells as u64, Ordering::Relaxed);
+        for (word, size) in words.iter().zip([self.location_hints, self.mark_cells, self.lease_slots]) {
+            word.store(size as u64, Ordering::Relaxed);
+        }
     }
 
     fn of(words: &[AtomicU64]) -> Sizes {
         let size = |word: usize| words[word].load(Ordering::Relaxed) as usize;
-        Sizes { location_hints: size(0), mark_cells: size(1) }
+        Sizes { location_hints: size(0), mark_cells: size(1), lease_slots: size(2) }
     }
 }
 
@@ -69,6 +83,9 @@ pub struct Arena {
     pub marks: Marks,
     pub ghosts: Ghosts,
     pub tags: TagTimes,
+    pub leases: Leases,
+    /// Where those wait who want a lease: one for each bucket.
+    conditions: &'static [Condition],
     /// `None` where they are set to none.
     pub locations: Option<Locations>,
 }
@@ -87,6 +104,8 @@ impl Arena {
         let (tags, rest) = rest.split_at(tags::CELLS);
         let (marks, rest) = rest.split_at(sizes.mark_words());
         let (ghosts, rest) = rest.split_at(sizes.ghost_words());
+        let (leases, rest) = rest.split_at(sizes.lease_words());
+        let (conditions, rest) = rest.split_at(sizes.condition_words());
         let (locations, _) = rest.split_at(sizes.location_words());
         Arena {
             // SAFETY: a slot consists of 64-bit atomics, any value of which is valid, so a run of words is one of slots.
@@ -96,8 +115,28 @@ impl Arena {
             marks: Marks::new(marks),
             ghosts: Ghosts::new(ghosts),
             tags: TagTimes::new(tags),
+            leases: Leases::new(leases),
+            // SAFETY: the words are used as conditions only, each of which takes up so many.
+            conditions: unsafe {
+                std::slice::from_raw_parts(conditions.as_ptr().cast(), conditions.len() / CONDITION_WORDS)
+            },
             locations: (!locations.is_empty()).then(|| Locations::new(locations)),
         }
+    }
+
+    /// Makes a new piece ready: what is not valid when all is zero.
+    pub fn prepare(&self) {
+        self.conditions.iter().for_each(Condition::prepare);
+    }
+
+    /// Where those wait who want the lease of this key.
+    pub fn condition_of(&self, key: KeyHash) -> &'static Condition {
+        self.condition(self.leases.bucket_of(key))
+    }
+
+    /// Where those wait who want a lease of this bucket.
+    pub fn condition(&self, bucket: usize) -> &'static Condition {
+        &self.conditions[bucket]
     }
 
     /// The cache's slot, taken now if need be; `None` where all are taken.
@@ -153,6 +192,10 @@ impl CacheKey {
         CacheKey(u64::from(database.to_u32()) << 32 | u64::from(table.to_u32()))
     }
 
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+
     fn database(self) -> Oid {
         Oid::from((self.0 >> 32) as u32)
     }
@@ -183,7 +226,7 @@ pub(in crate::shared) mod tests {
     use crate::pg::place::Place;
 
     pub fn arena() -> Arena {
-        let sizes = Sizes { location_hints: 100, mark_cells: 1000 };
+        let sizes = Sizes { location_hints: 100, mark_cells: 1000, lease_slots: 20 };
         let words: &'static [AtomicU64] = Box::leak((0..sizes.words()).map(|_| AtomicU64::new(0)).collect());
         sizes.note(words);
         assert_eq!(Sizes::of(words), sizes);

@@ -27,10 +27,22 @@ struct Notes(Vec<Note>);
 
 impl Notes {
     fn at(&mut self, level: i32) -> &mut Note {
+        self.merge();
         if self.0.last().is_none_or(|note| note.level < level) {
-            self.0.push(Note { level, cells: CellSet::new(), all: false });
+            self.0.push(Note { level, cells: CellSet::default(), all: false });
         }
         self.0.last_mut().expect("pushed if there was none")
+    }
+
+    /// Puts together the notes of subtransactions that have become part of the one around them.
+    fn merge(&mut self) {
+        while let [.., outer, inner] = &mut self.0[..]
+            && outer.level == inner.level
+        {
+            outer.cells.absorb(&inner.cells);
+            outer.all |= inner.all;
+            self.0.pop();
+        }
     }
 
     fn contains(&self, cell: TagCell) -> bool {
@@ -39,16 +51,8 @@ impl Notes {
 
     /// A subtransaction has become part of the one around it.
     fn commit_level(&mut self, level: i32) {
-        if level == 1 || self.0.last().is_none_or(|note| note.level != level) {
-            return;
-        }
-        let parent_is_noted = self.0.len() > 1 && self.0[self.0.len() - 2].level == level - 1;
-        if !parent_is_noted {
-            self.0.last_mut().expect("looked at above").level = level - 1;
-        } else if let (Some(child), Some(parent)) = (self.0.pop(), self.0.last_mut()) {
-            parent.cells.absorb(&child.cells);
-            parent.all |= child.all;
-        }
+        let ended = self.0.iter_mut().rev().take_while(|note| level > 1 && note.level == level);
+        ended.for_each(|note| note.level -= 1);
     }
 
     /// A subtransaction has been rolled back.
@@ -64,6 +68,12 @@ thread_local! {
 /// The transaction has changed what entries with this tag have been made of.
 pub fn note_tag(tag: &[u8]) {
     note(|note| note.cells.insert(TagCell::of(current_database(), tag)));
+}
+
+/// The transaction has changed what entries may have been made of whose tags are not known one by one: all in this
+/// database that have tags.
+pub fn note_all() {
+    note(|note| note.all = true);
 }
 
 fn note(add: impl FnOnce(&mut Note)) {
@@ -196,6 +206,11 @@ pub fn current_as_of() -> Option<i64> {
     }
 }
 
+/// The time of what is read in the transaction's next snapshot, taken after this call.
+pub fn as_of_next_snapshot() -> Option<i64> {
+    if xact::keeps_one_snapshot() { as_of_start() } else { as_of_now() }
+}
+
 fn dated_back(since: i64) -> Option<i64> {
     let now = clock::now();
     let elapsed = now.checked_sub(since).filter(|elapsed| *elapsed >= 0)?;
@@ -218,11 +233,17 @@ mod tests {
         notes.at(3).cells.insert(cell("three"));
         notes.commit_level(3);
         assert_eq!(notes.0.iter().map(|note| note.level).collect::<Vec<_>>(), [1, 2]);
+        notes.at(3).cells.insert(cell("four"));
+        notes.commit_level(3);
         notes.at(3).cells.insert(cell("rolled back"));
         assert!(notes.contains(cell("rolled back")));
         notes.abort_level(3);
         assert!(!notes.contains(cell("rolled back")));
         notes.commit_level(2);
+        assert!(notes.contains(cell("one")) && notes.contains(cell("three")));
+        notes.abort_level(2);
+        assert!(notes.contains(cell("four")), "it was part of the outermost by then");
+        notes.at(1);
         assert_eq!(notes.0.len(), 1);
         assert!(notes.contains(cell("one")) && notes.contains(cell("three")));
         notes.at(2).all = true;

@@ -23,6 +23,10 @@ impl KeyHash {
         KeyHash(hasher.finish())
     }
 
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+
     /// The bits that address a table of another kind than that of hints.
     pub(super) fn folded(self) -> usize {
         (self.0 >> 16) as usize

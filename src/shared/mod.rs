@@ -9,11 +9,13 @@ mod control;
 mod ghosts;
 mod hybrid_clock;
 mod invalidation;
+mod leases;
 mod locations;
 mod marks;
 mod pending;
 mod probation;
 mod tags;
+mod tenure;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,10 +25,12 @@ use pgrx::pg_sys::Oid;
 pub use arena::{Arena, CacheKey, Sizes, admit};
 pub use cache_slot::{CacheSlot, Delta, Read, Usage};
 pub use control::{Control, DatabaseSlot, SweeperState};
-pub use invalidation::{Invalidations, as_of_now, as_of_start, current_as_of, note_tag};
+pub use invalidation::{Invalidations, as_of_next_snapshot, as_of_now, as_of_start, current_as_of, note_all, note_tag};
+pub use leases::{Answer, Fate, Lease};
 pub use locations::{Hint, KeyHash, Locations};
 pub use marks::FULL;
 pub use probation::{Candidate, Probation};
+pub use tenure::{acquire, fate, fill, overtake, overtake_all, release, settle_with, wait_for};
 
 use crate::pg::lookup::{self, current_database};
 use crate::pg::shmem::{dynamic_cells, shared_struct};
@@ -83,6 +87,8 @@ fn attach(control: &Control) -> Option<&'static Arena> {
     let sizes = settings::arena_sizes();
     let words = dynamic_cells(&control.arena, sizes.words(), |words| {
         sizes.note(words);
+        // SAFETY: made just now, in this size.
+        unsafe { Arena::new(words) }.prepare();
         // Whoever invalidates anything has the arena made first. So nothing has been since this server started, or was
         // restarted after a crash; this process started after that. On a standby it begins when that is promoted.
         control.clock.raise_floor(process::started_at());
@@ -185,6 +191,7 @@ fn tell_at_end() {
 /// Called at the end of a transaction or subtransaction: allocates nothing and cannot fail.
 fn on_end(end: xact::End) {
     invalidation::on_end(end);
+    tenure::on_end(end);
     PENDING.with(|pending| {
         let Ok(mut pending) = pending.try_borrow_mut() else { return };
         match end {

@@ -10,7 +10,7 @@ use pgrx::pg_sys::Oid;
 pub const CELLS: usize = 1 << 16;
 
 /// The cell of a tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TagCell(u16);
 
 impl TagCell {
@@ -43,29 +43,52 @@ impl TagTimes {
     }
 }
 
-/// A set of cells.
-pub struct CellSet(Box<[u64; CELLS / 64]>);
+/// So many cells are kept in a list; where there are more, a bit for each cell that there is takes its place.
+const FEW: usize = 16;
+
+/// A set of cells. Most transactions have changed a table or two, and pay for no more.
+#[derive(Default)]
+pub struct CellSet {
+    few: [TagCell; FEW],
+    count: usize,
+    many: Option<Box<[u64; CELLS / 64]>>,
+}
 
 impl CellSet {
-    pub fn new() -> CellSet {
-        CellSet(Box::new([0; CELLS / 64]))
+    fn few(&self) -> &[TagCell] {
+        &self.few[..self.count]
     }
 
     pub fn insert(&mut self, cell: TagCell) {
-        self.0[usize::from(cell.0) / 64] |= 1 << (cell.0 % 64);
+        if let Some(bits) = &mut self.many {
+            bits[usize::from(cell.0) / 64] |= 1 << (cell.0 % 64);
+        } else if !self.few().contains(&cell) {
+            if self.count == FEW {
+                self.many = Some(Box::new([0; CELLS / 64]));
+                std::mem::take(&mut self.few).into_iter().for_each(|cell| self.insert(cell));
+                self.count = 0;
+                return self.insert(cell);
+            }
+            self.few[self.count] = cell;
+            self.count += 1;
+        }
     }
 
     pub fn contains(&self, cell: TagCell) -> bool {
-        self.0[usize::from(cell.0) / 64] & 1 << (cell.0 % 64) != 0
+        match &self.many {
+            Some(bits) => bits[usize::from(cell.0) / 64] & 1 << (cell.0 % 64) != 0,
+            None => self.few().contains(&cell),
+        }
     }
 
     /// Takes up another set.
     pub fn absorb(&mut self, other: &CellSet) {
-        self.0.iter_mut().zip(other.0.iter()).for_each(|(word, other)| *word |= other);
+        other.for_each(|cell| self.insert(cell));
     }
 
     pub fn for_each(&self, mut f: impl FnMut(TagCell)) {
-        for (index, word) in self.0.iter().enumerate() {
+        self.few().iter().for_each(|cell| f(*cell));
+        for (index, word) in self.many.iter().flat_map(|bits| bits.iter().enumerate()) {
             let mut rest = *word;
             while rest != 0 {
                 f(TagCell((index * 64) as u16 + rest.trailing_zeros() as u16));
@@ -87,16 +110,44 @@ mod tests {
         assert_ne!(cell(5, "orders"), cell(5, "order"));
     }
 
-    #[test]
-    fn a_set_gives_back_what_was_put_in() {
-        let (mut set, mut other) = (CellSet::new(), CellSet::new());
-        [0, 1, 63, 64, u16::MAX].into_iter().for_each(|cell| set.insert(TagCell(cell)));
-        [1, 1000].into_iter().for_each(|cell| other.insert(TagCell(cell)));
-        set.absorb(&other);
+    fn set(cells: impl IntoIterator<Item = u16>) -> CellSet {
+        let mut set = CellSet::default();
+        cells.into_iter().for_each(|cell| set.insert(TagCell(cell)));
+        set
+    }
+
+    fn found(set: &CellSet) -> Vec<u16> {
         let mut found = Vec::new();
         set.for_each(|cell| found.push(cell.0));
-        assert_eq!(found, [0, 1, 63, 64, 1000, u16::MAX]);
-        assert!(set.contains(TagCell(1000)) && !set.contains(TagCell(999)));
+        found
+    }
+
+    #[test]
+    fn a_set_gives_back_what_was_put_in() {
+        let mut few = set([u16::MAX, 0, 64, 0, 1]);
+        assert_eq!(found(&few), [u16::MAX, 0, 64, 1]);
+        assert!(few.contains(TagCell(64)) && !few.contains(TagCell(63)));
+        few.absorb(&set([1, 1000]));
+        assert_eq!(found(&few), [u16::MAX, 0, 64, 1, 1000]);
+    }
+
+    #[test]
+    fn it_takes_in_any_number() {
+        let every_third = || (0..=u16::MAX).step_by(3);
+        let mut many = set(every_third().rev());
+        assert!(many.contains(TagCell(3)) && !many.contains(TagCell(4)));
+        many.absorb(&set([4, 4]));
+        assert!(many.contains(TagCell(4)));
+        let mut small = set([4]);
+        small.absorb(&many);
+        let mut expected: Vec<u16> = every_third().chain([4]).collect();
+        expected.sort_unstable();
+        assert_eq!(found(&small), expected);
+        for count in FEW as u16 - 1..=FEW as u16 + 1 {
+            let mut cells = found(&set((0..count).rev()));
+            cells.sort_unstable();
+            assert_eq!(cells, (0..count).collect::<Vec<_>>());
+        }
     }
 
     #[test]

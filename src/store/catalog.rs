@@ -45,6 +45,11 @@ impl Cache {
         format!("{SCHEMA}.{}", table_name(&self.name))
     }
 
+    /// Tells it from all caches of all databases.
+    pub fn key(&self) -> CacheKey {
+        self.key
+    }
+
     /// Its place in shared memory, if there is one. The sweeper takes the place of a cache that is dropped, or that it
     /// does not see yet because the transaction that makes it has not committed.
     pub fn slot(&self) -> Option<&'static CacheSlot> {
@@ -220,7 +225,7 @@ fn check_shape(name: &str, heap: &Relation) -> Result<Vec<Oid>> {
     }
     let mut indexes = Vec::new();
     for oid in heap.index_oids() {
-        let index = Relation::open_index(oid, Access::Read.mode());
+        let index = Relation::open_index(oid, Access::Read);
         if !index.is_plain_btree_on(entry::KEY) {
             let hint = "Drop the index. With a second index every overwrite would have to change both.";
             return Err(altered(name, "it has an index other than that on the key", hint));

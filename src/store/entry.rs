@@ -152,6 +152,11 @@ impl<'a> Entry<'a> {
         self.0.varlena(KEY).expect("the primary key is never null")
     }
 
+    /// The transaction that wrote it.
+    pub fn writer(self) -> u32 {
+        self.0.writer()
+    }
+
     /// Microseconds since 2000-01-01 UTC; [`ttl::NEVER`] for an entry that does not expire.
     pub fn expires_at(self) -> i64 {
         self.0.int64(EXPIRES_AT).expect("expires_at is never null")

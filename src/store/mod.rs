@@ -2,6 +2,7 @@
 
 mod budget;
 mod catalog;
+mod claim;
 mod entry;
 mod evict;
 mod modify;
@@ -10,6 +11,7 @@ mod table;
 mod walk;
 
 pub use catalog::{Cache, all, by_name, known_names};
+pub use claim::{Claim, Grant, Holder, Patience, checked_token, claim, fill, release};
 pub use entry::{Basis, Entry, Terms, Value};
 pub use evict::{blocks_of_all_laps, evict};
 pub use modify::{Change, modify};

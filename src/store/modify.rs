@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::pg::datum::Varlena;
 use crate::pg::heap::{self, Outcome, Written};
 use crate::pg::snapshot::Visibility;
-use crate::shared::Delta;
+use crate::shared::{self, Delta};
 use crate::store::entry::{self, Entry, Moment, Terms, Value};
 use crate::store::evict;
 use crate::store::table::Table;
@@ -14,6 +14,7 @@ use crate::ttl;
 /// What is to become of an entry.
 pub enum Change<'a> {
     Keep,
+    /// Deletes the entry, if there is one.
     Remove,
     /// Overwrites the entry, or makes one.
     Put {
@@ -59,6 +60,9 @@ pub fn modify<'v, R>(
         let applied = apply(table, key, &change);
         if applied != Outcome::Overtaken {
             note_for_sweeper(table, &change);
+            if let Change::Remove = change {
+                shared::overtake(table.hash_of(key.bytes()), table.cache().key());
+            }
             return Ok(result);
         }
     }

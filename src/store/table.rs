@@ -17,6 +17,7 @@ use crate::pg::{lookup, page, xact};
 use crate::settings::{self, OnStandby};
 use crate::shared::{self, Hint, KeyHash, Read};
 use crate::store::catalog::{self, Cache};
+use crate::store::claim::Look;
 use crate::store::entry::{Basis, Entry, Moment, Terms, Value};
 use crate::sweeper;
 use crate::ttl::{self, Ttl};
@@ -93,8 +94,8 @@ impl Table {
 
     /// All indexes, opened when first asked for: reads and most overwrites do without.
     pub(in crate::store) fn indexes(&self) -> &[Relation] {
-        let mode = self.lock.access().mode();
-        let open = || self.cache.indexes.iter().map(|index| Relation::open_index(*index, mode)).collect();
+        let access = self.lock.access();
+        let open = || self.cache.indexes.iter().map(|index| Relation::open_index(*index, access)).collect();
         self.indexes.get_or_init(open)
     }
 
@@ -183,6 +184,27 @@ impl Table {
         {
             shared::count_read(slot, read);
         }
+    }
+
+    /// The live entry under `key`, for a claim. Counts nothing, and marks the entry as used.
+    pub(in crate::store) fn look(&mut self, key: Varlena<'_>) -> Option<Look<'_>> {
+        let moment = Moment::now();
+        let is_live = self.find(key, Visibility::Latest).map(|row| Entry::new(row).is_live(&moment));
+        if is_live == Some(false) {
+            sweeper::ensure_running();
+        }
+        if is_live != Some(true) {
+            return None;
+        }
+        self.mark_used();
+        let entry = Entry::new(self.current()?);
+        let is_fresh = entry.terms().fresh_until.is_none_or(|fresh_until| fresh_until > moment.now);
+        Some(if is_fresh { Look::Fresh(entry) } else { Look::Stale(entry) })
+    }
+
+    /// The hash of a key in this cache.
+    pub fn hash_of(&self, key: &[u8]) -> KeyHash {
+        KeyHash::new(self.cache.storage, key)
     }
 
     /// The live entry under `key`, for functions that ask about it without reading its value. Counts nothing.

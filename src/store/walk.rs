@@ -43,6 +43,7 @@ pub fn keys_page(table: &mut Table, start: Start<'_>, prefix: &[u8], limit: usiz
 /// returns how many were live.
 pub fn remove_prefix(table: &mut Table, prefix: &[u8]) -> Result<i64> {
     heap::next_command();
+    shared::overtake_all(table.cache().key());
     let moment = Moment::now();
     let mut removed = 0;
     let mut last: Option<Vec<u8>> = None;

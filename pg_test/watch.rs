@@ -1,0 +1,256 @@
+//! Watched tables: whatever changes them makes what depends on them a miss, at the commit and not before.
+
+use super::support::{Session, database};
+
+/// Stores an entry with each tag, runs `change`, and returns the tags whose entries are still there.
+fn left_after(s: &mut Session, tags: &[&str], change: &str) -> Vec<String> {
+    for tag in tags {
+        s.run(&format!("SELECT cache.set('{tag}', 'x', tags => ARRAY['{tag}'])"));
+    }
+    s.run(change);
+    tags.iter()
+        .filter(|tag| s.ask(&format!("SELECT cache.get('{tag}')")).is_some())
+        .map(|tag| tag.to_string())
+        .collect()
+}
+
+#[test]
+fn every_statement_that_changes_a_table_invalidates_its_tag() {
+    let db = database();
+    let mut s = db.session();
+    s.run("CREATE TABLE orders (id int PRIMARY KEY, customer int); CREATE TABLE other (id int)");
+    s.run("CREATE TABLE lines (order_id int REFERENCES orders ON DELETE CASCADE)");
+    s.run("SELECT cache.watch('orders'), cache.watch('lines', 'the lines')");
+    for change in [
+        "INSERT INTO orders VALUES (1, 1), (2, 1)",
+        "UPDATE orders SET customer = 2 WHERE id = 1",
+        "DELETE FROM orders WHERE id = 2",
+        "COPY orders FROM PROGRAM 'echo 7,7' (FORMAT csv)",
+        "INSERT INTO orders VALUES (1, 5) ON CONFLICT (id) DO UPDATE SET customer = 5",
+        "MERGE INTO orders USING (VALUES (8)) AS v (id) ON orders.id = v.id WHEN NOT MATCHED THEN INSERT VALUES (v.id, 0)",
+        "SET session_replication_role = replica; INSERT INTO orders VALUES (9, 9); RESET session_replication_role",
+        "WITH w AS (INSERT INTO orders VALUES (10, 1)) SELECT 1",
+        "DO $$BEGIN EXECUTE 'UPDATE orders SET customer = 3'; END$$",
+        "TRUNCATE orders CASCADE",
+    ] {
+        let left = left_after(&mut s, &["public.orders", "public.other"], change);
+        assert_eq!(left, ["public.other"], "{change}");
+    }
+    assert_eq!(left_after(&mut s, &["public.orders"], "ALTER TABLE orders ALTER COLUMN customer TYPE bigint"), [""; 0]);
+    s.run("INSERT INTO orders VALUES (1, 1); INSERT INTO lines VALUES (1)");
+    assert_eq!(left_after(&mut s, &["the lines"], "DELETE FROM orders"), [""; 0], "a cascade");
+    assert_eq!(left_after(&mut s, &["public.orders"], "SELECT * FROM orders; ANALYZE orders"), ["public.orders"]);
+    assert_eq!(left_after(&mut s, &["public.orders"], "DROP TABLE lines, orders"), [""; 0]);
+}
+
+#[test]
+fn others_miss_at_the_commit_and_the_transaction_itself_at_once() {
+    let db = database();
+    let (mut s, mut other) = (db.session(), db.session());
+    s.run("CREATE TABLE t (i int); SELECT cache.watch('t')");
+    s.run("SELECT cache.set('k', 'x', tags => ARRAY['public.t'])");
+    s.run("BEGIN; INSERT INTO t VALUES (1)");
+    assert_eq!(s.ask("SELECT cache.get('k')"), None);
+    assert_eq!(other.value("SELECT cache.get('k')"), "x");
+    s.run("ROLLBACK");
+    assert_eq!(s.value("SELECT cache.get('k')"), "x");
+    s.run("BEGIN; SAVEPOINT a; INSERT INTO t VALUES (1); ROLLBACK TO a; COMMIT");
+    assert_eq!(other.value("SELECT cache.get('k')"), "x");
+    s.run("BEGIN; SAVEPOINT a; INSERT INTO t VALUES (1); RELEASE a");
+    assert_eq!(other.value("SELECT cache.get('k')"), "x");
+    s.run("COMMIT");
+    assert_eq!(other.ask("SELECT cache.get('k')"), None);
+    s.fails("DO $$BEGIN INSERT INTO t VALUES (1); RAISE 'no'; END$$", "P0001");
+    s.run("SELECT cache.set('k', 'x', tags => ARRAY['public.t'])");
+    s.attempt("DO $$BEGIN INSERT INTO t VALUES (1); RAISE 'no'; END$$").ok();
+    assert_eq!(other.value("SELECT cache.get('k')"), "x");
+}
+
+#[test]
+fn a_tag_with_a_column_is_of_the_rows_that_change() {
+    let db = database();
+    let mut s = db.session();
+    s.run("CREATE TABLE orders (id int, \"the customer\" text, note text); SELECT cache.watch('orders', 'o:{id}/{the customer}')");
+    s.run("INSERT INTO orders VALUES (1, 'Ada', ''), (2, 'Bob', ''), (3, NULL, '')");
+    let tags = ["o:1/Ada", "o:2/Bob", "o:1/Eve", "o:3/", "public.orders"];
+    for (change, gone) in [
+        ("UPDATE orders SET note = 'x' WHERE id = 1", &["o:1/Ada"][..]),
+        ("UPDATE orders SET \"the customer\" = 'Eve' WHERE id = 1", &["o:1/Ada", "o:1/Eve"]),
+        ("DELETE FROM orders WHERE id = 2", &["o:2/Bob"]),
+        ("INSERT INTO orders VALUES (2, 'Bob', '')", &["o:2/Bob"]),
+        ("UPDATE orders SET note = 'x' WHERE id = 3", &[]),
+        ("UPDATE orders SET note = 'x' WHERE id = 99", &[]),
+        ("TRUNCATE orders", &tags),
+    ] {
+        let left = left_after(&mut s, &tags, change);
+        let expected: Vec<&str> = tags.into_iter().filter(|tag| !gone.contains(tag)).collect();
+        assert_eq!(left, expected, "{change}");
+    }
+    s.run("INSERT INTO orders VALUES (1, 'Ada', ''); ALTER TABLE orders ALTER COLUMN id TYPE text USING 'n' || id");
+    assert_eq!(left_after(&mut s, &["o:n1/Ada", "o:1/Ada"], "UPDATE orders SET note = 'y'"), ["o:1/Ada"]);
+    s.run("ALTER TABLE orders RENAME COLUMN id TO number");
+    s.fails("UPDATE orders SET note = 'z'", "42703");
+    s.run("SELECT cache.unwatch('orders'); UPDATE orders SET note = 'z'");
+    let many = "INSERT INTO orders SELECT i, 'c', '' FROM generate_series(1, 1000) AS i";
+    s.run("SELECT cache.watch('orders', 'n:{number}')");
+    assert_eq!(left_after(&mut s, &["n:1", "n:500", "n:1000", "n:1001"], many), ["n:1001"]);
+}
+
+#[test]
+fn partitions_and_heirs_are_watched_with_their_parent_now_and_later() {
+    let db = database();
+    let mut s = db.session();
+    s.run(
+        "CREATE TABLE p (id int, part int) PARTITION BY LIST (part); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)",
+    );
+    s.run("CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2, 3) PARTITION BY LIST (part)");
+    s.run("CREATE TABLE p2a PARTITION OF p2 FOR VALUES IN (2); SELECT cache.watch('p'), cache.watch('p', 'row:{id}')");
+    s.run("CREATE TABLE p2b PARTITION OF p2 FOR VALUES IN (3); CREATE TABLE p4 (id int, part int)");
+    s.run("ALTER TABLE p ATTACH PARTITION p4 FOR VALUES IN (4)");
+    s.run("CREATE TABLE p5 (id int, part int) PARTITION BY LIST (part); CREATE TABLE p5a PARTITION OF p5 FOR VALUES IN (5)");
+    s.run("ALTER TABLE p ATTACH PARTITION p5 FOR VALUES IN (5); CREATE SCHEMA s CREATE TABLE p6 PARTITION OF public.p FOR VALUES IN (6)");
+    let tags = ["public.p", "row:7", "row:8"];
+    for (change, left) in [
+        ("INSERT INTO p VALUES (7, 2)", &["row:8"][..]),
+        ("INSERT INTO p1 VALUES (7, 1)", &["row:8"]),
+        ("INSERT INTO p2b VALUES (7, 3)", &["row:8"]),
+        ("UPDATE p SET part = 4 WHERE part = 3", &["row:8"]),
+        ("INSERT INTO p4 VALUES (8, 4)", &["row:7"]),
+        ("INSERT INTO p5a VALUES (8, 5)", &["row:7"]),
+        ("INSERT INTO s.p6 VALUES (8, 6)", &["row:7"]),
+        ("TRUNCATE p2a", &[]),
+        ("TRUNCATE p4", &[]),
+        ("TRUNCATE p", &[]),
+        ("ALTER TABLE p DETACH PARTITION p4", &[]),
+        ("DROP TABLE p1", &[]),
+        ("DROP TABLE p5 CASCADE", &[]),
+    ] {
+        assert_eq!(left_after(&mut s, &tags, change), left, "{change}");
+    }
+    s.run("CREATE TABLE mother (id int); CREATE TABLE child () INHERITS (mother); SELECT cache.watch('mother'), cache.watch('mother', 'm:{id}')");
+    s.run("CREATE TABLE grandchild () INHERITS (child); CREATE TABLE adopted (id int); ALTER TABLE adopted INHERIT mother");
+    for table in ["mother", "child", "grandchild", "adopted"] {
+        let left = left_after(&mut s, &["public.mother", "m:1", "m:2"], &format!("INSERT INTO {table} VALUES (1)"));
+        assert_eq!(left, ["m:2"], "{table}");
+    }
+    assert_eq!(
+        s.column(
+            "SELECT concat_ws(' ', relation, tag, level) FROM cache.watched WHERE relation <> 'p4'::regclass ORDER BY 1"
+        ),
+        ["mother m:{id} row", "mother public.mother statement", "p public.p statement", "p row:{id} row"]
+    );
+    s.run("SELECT cache.unwatch('p'), cache.unwatch('mother'), cache.unwatch('p4')");
+    assert_eq!(s.number("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pg_stash%'"), 0);
+}
+
+#[test]
+fn watching_again_changes_nothing_and_unwatching_undoes_it() {
+    let db = database();
+    let mut s = db.session();
+    s.run("CREATE SCHEMA \"my shop\"; CREATE TABLE \"my shop\".\"the orders\" (id int)");
+    let table = "'\"my shop\".\"the orders\"'";
+    s.run(&format!("SELECT cache.watch({table}), cache.watch({table}), cache.watch({table}, 'it''s {{id}}')"));
+    assert_eq!(s.column("SELECT tag FROM cache.watched ORDER BY tag"), ["it's {id}", "my shop.the orders"]);
+    assert_eq!(s.number("SELECT count(*) FROM pg_trigger WHERE tgenabled = 'A' AND tgname LIKE 'pg_stash%'"), 3);
+    let again = format!("SELECT cache.watch({table})");
+    assert_eq!(left_after(&mut s, &["any"], &again), ["any"]);
+    assert_eq!(left_after(&mut s, &["any"], &format!("SELECT cache.unwatch({table})")), [""; 0]);
+    assert_eq!(s.column("SELECT tag FROM cache.watched"), [""; 0]);
+    assert_eq!(
+        left_after(&mut s, &["my shop.the orders"], "INSERT INTO \"my shop\".\"the orders\" VALUES (1)").len(),
+        1
+    );
+    s.run(&format!("SELECT cache.unwatch({table})"));
+    s.run(&format!("SELECT cache.watch({table}); BEGIN; DROP TABLE \"my shop\".\"the orders\"; ROLLBACK"));
+    s.run("DROP TABLE \"my shop\".\"the orders\"");
+    assert_eq!(s.column("SELECT tag FROM cache.watched"), [""; 0]);
+}
+
+#[test]
+fn what_cannot_be_watched_is_refused() {
+    let db = database();
+    let mut s = db.session();
+    s.run("CREATE TABLE t (id int); CREATE VIEW v AS SELECT * FROM t; CREATE MATERIALIZED VIEW m AS SELECT * FROM t; CREATE SEQUENCE q");
+    for relation in ["v", "m", "q"] {
+        s.fails(&format!("SELECT cache.watch('{relation}')"), "42809");
+    }
+    s.fails("SELECT cache.watch('nothing')", "42P01");
+    s.fails("SELECT cache.watch(4000000000)", "42P01");
+    s.fails("SELECT cache.watch(NULL)", "22004");
+    s.fails("SELECT cache.watch('t', '')", "22023");
+    let error = s.fails("SELECT cache.watch('t', 'x:{none}')", "42703");
+    assert_eq!(error.message(), "column \"none\" of relation \"public.t\" does not exist");
+    s.fails("SELECT cache.unwatch(NULL)", "22004");
+    s.fails("SELECT cache.watch('pg_class')", "42501");
+    assert_eq!(s.number("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal AND tgrelid = 't'::regclass"), 0);
+}
+
+#[test]
+fn it_needs_the_rights_of_a_trigger_and_ddl_needs_none_of_the_cache() {
+    let db = database();
+    let mut s = db.session();
+    let (owner, other) = (format!("{}_owner", db.name), format!("{}_other", db.name));
+    s.run(&format!(
+        "CREATE ROLE {owner} LOGIN; CREATE ROLE {other} LOGIN; GRANT CREATE ON SCHEMA public TO {owner}, {other}"
+    ));
+    s.run(&format!("GRANT USAGE ON SCHEMA cache TO {owner}, {other}"));
+    let (mut o, mut n) = (db.session_as(&owner), db.session_as(&other));
+    o.run("CREATE TABLE t (id int, part int) PARTITION BY LIST (part)");
+    n.fails("SELECT cache.watch('t')", "42501");
+    o.run("SELECT cache.watch('t')");
+    n.fails("SELECT cache.unwatch('t')", "42501");
+    // Whoever makes tables, or writes to watched ones, has nothing to do with the cache.
+    s.run(&format!("REVOKE USAGE ON SCHEMA cache FROM {owner}, {other}; GRANT INSERT ON t TO {other}"));
+    n.run("CREATE TABLE mine (id int); ALTER TABLE mine ADD COLUMN j int; DROP TABLE mine");
+    o.run("CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1)");
+    s.run("SELECT cache.set('k', 'x', tags => ARRAY['public.t'])");
+    n.run("INSERT INTO t VALUES (1, 1)");
+    assert_eq!(s.ask("SELECT cache.get('k')"), None);
+    s.run("SELECT cache.set('k', 'x', tags => ARRAY['public.t'])");
+    o.run("INSERT INTO t1 VALUES (1, 1)");
+    assert_eq!(s.ask("SELECT cache.get('k')"), None);
+    s.run(&format!("DROP OWNED BY {owner}, {other}; DROP ROLE {owner}, {other}"));
+}
+
+#[test]
+fn the_extension_can_be_dropped_from_under_watched_tables() {
+    let db = database();
+    let mut s = db.session();
+    s.run("CREATE TABLE t (id int); SELECT cache.watch('t'), cache.watch('t', 'x:{id}')");
+    s.run("CREATE TABLE p (id int) PARTITION BY LIST (id); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)");
+    s.run("SELECT cache.watch('p'), cache.watch('p', 'p:{id}')");
+    s.run("DROP EXTENSION pg_stash; INSERT INTO t VALUES (1); INSERT INTO p VALUES (1); CREATE TABLE u (id int)");
+    assert_eq!(s.number("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pg_stash%'"), 0);
+    s.run("CREATE EXTENSION pg_stash; SELECT cache.watch('t')");
+}
+
+#[test]
+fn a_dump_brings_back_what_is_watched() {
+    let db = database();
+    let mut s = db.session();
+    s.run("CREATE TABLE t (id int); SELECT cache.watch('t'), cache.watch('t', 'x:{id}')");
+    let server = db.server();
+    let path = std::env::temp_dir().join(format!("{}.sql", db.name));
+    let path = path.to_str().expect("UTF-8");
+    server.client_tool("pg_dump", &["-d", &db.name, "-f", path]);
+    s.run(&format!("CREATE DATABASE {}_restored TEMPLATE template0", db.name));
+    server.client_tool("psql", &["-q", "-v", "ON_ERROR_STOP=1", "-d", &format!("{}_restored", db.name), "-f", path]);
+    let mut restored = server.session(&format!("{}_restored", db.name));
+    assert_eq!(restored.column("SELECT tag FROM cache.watched ORDER BY tag"), ["public.t", "x:{id}"]);
+    assert_eq!(left_after(&mut restored, &["public.t", "x:1", "x:2"], "INSERT INTO t VALUES (1)"), ["x:2"]);
+    restored.run("DROP EXTENSION pg_stash");
+    drop(restored);
+    s.run(&format!("DROP DATABASE {}_restored WITH (FORCE)", db.name));
+}
+
+#[test]
+fn many_subtransactions_invalidate_what_each_has_changed() {
+    let db = database();
+    let mut s = db.session();
+    s.run("CREATE TABLE t (id int); SELECT cache.watch('t', 'x:{id}')");
+    let change = "DO $$BEGIN FOR i IN 1..3000 LOOP BEGIN
+        INSERT INTO t VALUES (i);
+        IF i % 3 = 0 THEN RAISE 'no'; END IF;
+        EXCEPTION WHEN raise_exception THEN NULL; END; END LOOP; END$$";
+    assert_eq!(left_after(&mut s, &["x:1", "x:3", "x:2999", "x:3000"], change), ["x:3", "x:3000"]);
+}

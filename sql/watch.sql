@@ -1,0 +1,194 @@
+-- Watching tables: triggers on them note the tags that a change concerns. A watched table's partitions, and the tables
+-- that inherit from it, have the same triggers, because a change made to them directly fires no trigger of the parent's.
+
+-- The names of triggers tell them from other people's; the tag makes them different from each other.
+CREATE FUNCTION cache.watch_trigger_name(tag text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 'pg_stash_watch_' || pg_catalog.left(pg_catalog.md5(tag), 16);
+
+-- All triggers of watched tables: one for each tag and table, partitions and heirs among them.
+CREATE VIEW cache.watch_triggers AS
+SELECT t.tgrelid AS relation, t.tgname AS name, p.proname = 'note_row_change' AS is_row_level,
+    pg_catalog.convert_from(pg_catalog.substr(t.tgargs, 1, pg_catalog.octet_length(t.tgargs) - 1),
+        pg_catalog.getdatabaseencoding()) AS tag
+FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
+WHERE p.pronamespace = 'cache'::pg_catalog.regnamespace AND p.proname IN ('note_change', 'note_row_change');
+
+-- What has been asked for: without what a partition or an heir has from its parent.
+CREATE VIEW cache.watched AS
+SELECT w.relation::pg_catalog.regclass AS relation, w.tag,
+    CASE WHEN w.is_row_level THEN 'row' ELSE 'statement' END AS level
+FROM cache.watch_triggers AS w
+WHERE NOT EXISTS (
+    SELECT FROM pg_catalog.pg_inherits AS i JOIN cache.watch_triggers AS parent ON parent.relation = i.inhparent
+    WHERE i.inhrelid = w.relation AND parent.name = w.name);
+
+-- A table with all that are part of it: partitions and heirs at every depth.
+CREATE FUNCTION cache.watch_family(relation oid) RETURNS SETOF oid
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    WITH RECURSIVE family AS (
+        SELECT relation AS member
+        UNION
+        SELECT i.inhrelid FROM family JOIN pg_catalog.pg_inherits AS i ON i.inhparent = family.member
+    )
+    SELECT member FROM family;
+END;
+
+-- The tags that a partition or an heir has from the tables above it.
+CREATE FUNCTION cache.inherited_tags(relation oid) RETURNS SETOF text
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    WITH RECURSIVE ancestors AS (
+        SELECT i.inhparent AS ancestor FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid = relation
+        UNION
+        SELECT i.inhparent FROM ancestors JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = ancestor
+    )
+    SELECT DISTINCT w.tag FROM ancestors JOIN cache.watch_triggers AS w ON w.relation = ancestor;
+END;
+
+-- Makes the triggers for one tag on one table, as far as they are not there, and returns whether any was made. A parent's
+-- triggers for each row are on its partitions already.
+CREATE FUNCTION cache.add_watch_triggers(relation regclass, tag text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name text := cache.watch_trigger_name(tag);
+    is_row_level boolean := tag ~ '\{.*\}';
+    is_foreign boolean := (SELECT relkind = 'f' FROM pg_class WHERE oid = relation);
+    made text[] := '{}';
+    each text;
+BEGIN
+    IF NOT is_row_level THEN
+        IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = name) THEN
+            EXECUTE format('CREATE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE %s ON %s FOR EACH STATEMENT EXECUTE FUNCTION cache.note_change(%L)',
+                name, CASE WHEN is_foreign THEN '' ELSE 'OR TRUNCATE' END, relation, tag);
+            made := made || name;
+        END IF;
+    ELSE
+        IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = name) THEN
+            EXECUTE format('CREATE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION cache.note_row_change(%L)',
+                name, relation, tag);
+            made := made || name;
+        END IF;
+        IF NOT is_foreign AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = name || '_truncate') THEN
+            EXECUTE format('CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION cache.note_truncate()',
+                name || '_truncate', relation);
+            made := made || (name || '_truncate');
+        END IF;
+    END IF;
+    FOREACH each IN ARRAY made LOOP
+        -- Also for what replication applies; and gone with the extension, which otherwise could not be dropped.
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', relation, each);
+        EXECUTE format('ALTER TRIGGER %I ON %s DEPENDS ON EXTENSION pg_stash', each, relation);
+    END LOOP;
+    RETURN made <> '{}';
+END $$;
+
+CREATE FUNCTION cache.watch(relation regclass, tag text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    kind "char";
+    wanted text;
+    missing text;
+    member regclass;
+    is_new boolean := false;
+BEGIN
+    IF relation IS NULL THEN
+        RAISE EXCEPTION 'relation must not be null' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    SELECT c.relkind, coalesce(watch.tag, format('%s.%s', n.nspname, c.relname)) INTO kind, wanted
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = relation;
+    IF kind IS NULL THEN
+        RAISE EXCEPTION 'relation with OID % does not exist', relation::oid USING ERRCODE = 'undefined_table';
+    END IF;
+    IF kind NOT IN ('r', 'p') THEN
+        RAISE EXCEPTION 'cannot watch "%": it is not a table', relation
+            USING ERRCODE = 'wrong_object_type', HINT = 'Watch the tables that it is made from.';
+    END IF;
+    IF wanted = '' THEN
+        RAISE EXCEPTION 'tag must not be empty' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT m[1] INTO missing FROM regexp_matches(wanted, '\{([^}]*)\}', 'g') AS m
+    WHERE NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = relation AND attname = m[1] AND attnum > 0 AND NOT attisdropped);
+    IF missing IS NOT NULL THEN
+        RAISE EXCEPTION 'column "%" of relation "%" does not exist', missing, relation
+            USING ERRCODE = 'undefined_column', HINT = 'In a tag, braces stand for the value of a column of the table.';
+    END IF;
+    FOR member IN SELECT cache.watch_family(relation) LOOP
+        is_new := cache.add_watch_triggers(member, wanted) OR is_new;
+    END LOOP;
+    -- What was cached from the table before, nobody has watched over.
+    IF is_new THEN
+        PERFORM cache.invalidate_all();
+    END IF;
+END $$;
+
+CREATE FUNCTION cache.unwatch(relation regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found record;
+BEGIN
+    IF relation IS NULL THEN
+        RAISE EXCEPTION 'relation must not be null' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    -- All on the table itself, and those of the same names on what is part of it. One that a partition has from its parent
+    -- goes with the parent's.
+    FOR found IN
+        SELECT t.tgrelid::regclass AS member, t.tgname AS name
+        FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+        WHERE p.pronamespace = 'cache'::regnamespace AND p.proname IN ('note_change', 'note_row_change', 'note_truncate')
+            AND t.tgrelid IN (SELECT cache.watch_family(relation)) AND t.tgparentid = 0
+            AND t.tgname IN (SELECT own.tgname FROM pg_trigger AS own WHERE own.tgrelid = relation)
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', found.name, found.member);
+    END LOOP;
+END $$;
+
+-- Keeps the triggers of watched tables together with what DDL makes of the tables. Whoever runs DDL need not be allowed to
+-- use caches, so this runs as the extension's owner.
+CREATE FUNCTION cache.follow_ddl() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    altered oid;
+    inherited record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM cache.watch_triggers) THEN
+        RETURN;
+    END IF;
+    FOR altered IN
+        SELECT DISTINCT objid FROM pg_event_trigger_ddl_commands() WHERE classid = 'pg_class'::regclass AND objsubid = 0
+    LOOP
+        -- A partition or an heir, perhaps a new one: it gets what the tables above it have.
+        FOR inherited IN
+            SELECT member::regclass AS member, tag
+            FROM cache.watch_family(altered) AS member, cache.inherited_tags(member) AS tag
+        LOOP
+            PERFORM cache.add_watch_triggers(inherited.member, inherited.tag);
+        END LOOP;
+        IF EXISTS (SELECT FROM cache.watch_triggers WHERE relation = altered) THEN
+            -- Its rows may have come or gone with a partition, or have been rewritten.
+            PERFORM cache.invalidate_all();
+        END IF;
+    END LOOP;
+END $$;
+
+-- What goes with a table or a partition is a change like any other.
+CREATE FUNCTION cache.follow_drop() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM pg_event_trigger_dropped_objects()
+        WHERE object_type = 'trigger' AND address_names[array_upper(address_names, 1)] LIKE 'pg\_stash\_watch\_%'
+    ) THEN
+        PERFORM cache.invalidate_all();
+    END IF;
+END $$;
+
+CREATE EVENT TRIGGER pg_stash_follow_ddl ON ddl_command_end
+    WHEN TAG IN ('CREATE TABLE', 'CREATE FOREIGN TABLE', 'CREATE SCHEMA', 'ALTER TABLE', 'ALTER FOREIGN TABLE')
+    EXECUTE FUNCTION cache.follow_ddl();
+CREATE EVENT TRIGGER pg_stash_follow_drop ON sql_drop EXECUTE FUNCTION cache.follow_drop();
+ALTER EVENT TRIGGER pg_stash_follow_ddl ENABLE ALWAYS;
+ALTER EVENT TRIGGER pg_stash_follow_drop ENABLE ALWAYS;
+
+GRANT SELECT ON cache.watched, cache.watch_triggers TO PUBLIC;

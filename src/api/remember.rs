@@ -1,0 +1,348 @@
+//! `remember`: the result of a query, computed once for all who ask for it, and again when what it was made from has changed.
+
+use std::cell::RefCell;
+use std::ffi::CString;
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::spi::Spi;
+use pgrx::{default, pg_extern};
+use serde_json::Value as Json;
+
+use super::arguments::{self, Conditions};
+use crate::error::{self, Error};
+use crate::pg::acl::{self, Privileges};
+use crate::pg::datum::{Bytea, Interval, Jsonb, Tags, Text, TextArray, Varlena};
+use crate::pg::lock::{Access, TableLock};
+use crate::pg::query::{Function, Query};
+use crate::pg::relation::Relation;
+use crate::pg::{lookup, process, xact};
+use crate::shared;
+use crate::store::{self, Basis, Claim, Entry, Grant, Holder, Patience, Table, Terms, Value};
+
+/// The lease of a session that computes lasts until it has, or has failed: a day, in microseconds, is as good as that.
+const LEASE: i64 = 86_400_000_000;
+/// How long a session waits before it looks whether it is right to go on waiting.
+const PATIENCE: i64 = 1_000_000;
+
+/// Settings that have a say in what a query means, or in how its values are written.
+const SETTINGS: [&std::ffi::CStr; 8] = [
+    c"search_path",
+    c"TimeZone",
+    c"DateStyle",
+    c"IntervalStyle",
+    c"bytea_output",
+    c"extra_float_digits",
+    c"lc_monetary",
+    c"lc_time",
+];
+
+/// The rows of a query as a jsonb array of objects: remembered ones, or, where there are none or what they were made from has
+/// changed, new ones. Of all sessions that find none, one runs the query, and the others wait for its result.
+///
+/// `args` is an array of the query's parameters $1, $2, …. `key` is made from the query, its arguments, the user and the
+/// session's settings, unless it is given. The tables that the query reads have to be watched, or `ttl` or `tags` be given.
+///
+/// Errors: those of the query; 22004 and 22023 arguments, something that is no query, and functions whose result no table
+/// decides; 55000 a table that is not watched; and as for `set`.
+#[pg_extern]
+fn remember(
+    sql: Option<&str>,
+    args: default!(Option<Jsonb>, "NULL"),
+    key: default!(Option<Text>, "NULL"),
+    ttl: default!(Option<Interval>, "NULL"),
+    fresh: default!(Option<Interval>, "NULL"),
+    tags: default!(Option<TextArray>, "NULL"),
+    cache: default!(Option<&str>, "'default'"),
+) -> Result<Jsonb, ErrorReport> {
+    let sql = sql.ok_or(Error::NullArgument("sql"))?;
+    let call = Call { sql, args, has_key: key.is_some(), conditions: Conditions { ttl, fresh, tags, as_of: None } };
+    let key = key.unwrap_or_else(|| call.derived_key());
+    Ok(call.answer(key, arguments::cache(cache)?)?)
+}
+
+/// A call of `remember`.
+struct Call<'a> {
+    sql: &'a str,
+    args: Option<Jsonb>,
+    has_key: bool,
+    /// Those for the entry; the time that the value is of comes with the computation.
+    conditions: Conditions,
+}
+
+impl Call<'_> {
+    /// A key that another call has only if it would get the same result.
+    fn derived_key(&self) -> Text {
+        let args = self.args.as_ref().map(|args| args.as_varlena().json_to_text());
+        let args = args.as_ref().map_or(&b""[..], |args| args.as_varlena().bytes());
+        let mut said: Vec<u8> = Vec::new();
+        // Each part with its length, so that no two calls say the same in different parts.
+        let mut say = |part: &[u8]| {
+            said.extend_from_slice(&part.len().to_le_bytes());
+            said.extend_from_slice(part);
+        };
+        say(self.sql.as_bytes());
+        say(args);
+        for user in [acl::current_user(), acl::session_user()] {
+            say(&user.to_u32().to_le_bytes());
+        }
+        SETTINGS.iter().for_each(|name| say(lookup::setting(name).as_bytes()));
+        let sum = Bytea::sha256(&said);
+        let hexadecimal: String = sum.as_varlena().bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        Text::new(&format!("remember:{hexadecimal}"))
+    }
+
+    fn answer(&self, key: Text, cache: &str) -> error::Result<Jsonb> {
+        let key = Some(key);
+        let key = arguments::key(&key)?;
+        let mut has_seen_it_filled = false;
+        loop {
+            let patience = Patience { lease: LEASE, wait: PATIENCE };
+            let patience = if xact::has_written() { Patience { wait: 0, ..patience } } else { patience };
+            let Claim { value, grant, holder, .. } = store::claim(cache, key, patience, |entry| {
+                note_dependencies(entry);
+                arguments::read::<Jsonb>(entry)
+            })?;
+            match (value, grant, holder) {
+                (Some(value), None, _) => return Ok(value),
+                (_, Some(grant), _) => return self.compute_and_store(key, cache, grant),
+                (None, None, Some(holder)) if is_to_be_waited_for(holder, has_seen_it_filled) => {
+                    has_seen_it_filled = holder.is_filled;
+                }
+                (None, None, _) => return Ok(self.compute(None)?.0),
+            }
+        }
+    }
+
+    fn compute_and_store(&self, key: Varlena<'_>, cache: &str, grant: Grant) -> error::Result<Jsonb> {
+        grant.settle_with_transaction();
+        let (rows, dependencies) = self.compute(Some(grant))?;
+        let Some(mut table) = Table::open_for_write(cache, Privileges::INSERT.and(Privileges::UPDATE))? else {
+            return Ok(rows);
+        };
+        let value = Value::Json(rows.as_varlena());
+        let tags = dependencies.tags();
+        let basis = tags.map(|tags| Basis { as_of: dependencies.as_of, tags });
+        let terms = Terms { basis, ..table.terms(self.conditions.ttl, self.conditions.fresh)? };
+        match table.check_size(key, &value, basis) {
+            Ok(()) => store::fill(&mut table, key, value, terms, grant).map(|_| rows),
+            // It is no less the result.
+            Err(Error::LargerThanBudget { .. } | Error::TooLarge(_)) => {
+                grant.release();
+                Ok(rows)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Runs the query. `grant`: the result is to be stored, which it can be where all that it depends on is known.
+    fn compute(&self, grant: Option<Grant>) -> error::Result<(Jsonb, Dependencies)> {
+        let frame = Frame::push();
+        let json = Spi::connect(|_| {
+            let query = Query::prepare(self.sql).map_err(|_| Error::NotAQuery)?;
+            let args = self.parameters(&query)?;
+            if grant.is_some() {
+                self.check_functions(&query)?;
+            }
+            self.note_relations(&query)?;
+            // Before the query's snapshot: what is invalidated after this is too new for its rows.
+            note(&[], shared::as_of_next_snapshot().unwrap_or(i64::MIN));
+            Ok::<_, Error>(query.rows_as_json(&args))
+        })?;
+        if let Some(tags) = arguments::tags(&self.conditions.tags)? {
+            let given: Vec<Vec<u8>> = tags.each().into_iter().flatten().map(<[u8]>::to_vec).collect();
+            note(&given, i64::MAX);
+        }
+        Ok((Jsonb::parse(&json), frame.pop()))
+    }
+
+    /// The text forms of the query's parameters.
+    fn parameters(&self, query: &Query) -> error::Result<Vec<Option<CString>>> {
+        let args = match &self.args {
+            None => Vec::new(),
+            Some(args) => {
+                let text = args.as_varlena().json_to_text();
+                match serde_json::from_slice(text.as_varlena().bytes()) {
+                    Ok(Json::Array(elements)) => elements,
+                    _ => return Err(Error::ArgsNotAnArray),
+                }
+            }
+        };
+        if args.len() != query.parameter_count() {
+            return Err(Error::ArgsCount { given: args.len(), wanted: query.parameter_count() });
+        }
+        let text = |(parameter, arg): (usize, &Json)| match arg {
+            Json::Null => None,
+            Json::Array(elements) if query.is_array(parameter) => Some(array_text(elements)),
+            Json::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        };
+        // JSON has no zero byte that jsonb would have let in.
+        Ok(args
+            .iter()
+            .enumerate()
+            .map(text)
+            .map(|text| text.map(|text| CString::new(text).unwrap_or_default()))
+            .collect())
+    }
+
+    fn check_functions(&self, query: &Query) -> error::Result<()> {
+        for function in query.functions().into_iter().map(Function::new) {
+            let is_own = lookup::is_function(function.oid(), c"cache", c"remember");
+            let is_unknown = !self.has_key && function.reads_session();
+            if (function.is_volatile() && !is_own) || is_unknown {
+                return Err(match is_unknown {
+                    true => Error::SessionFunction(function.name()),
+                    false => Error::VolatileFunction(function.name()),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the tags of all tables that the query reads. Errors: 55000, 22023.
+    fn note_relations(&self, query: &Query) -> error::Result<()> {
+        let trigger = lookup::function_oid(c"cache", c"note_change");
+        let is_limited = self.conditions.ttl.is_some() || self.conditions.tags.is_some();
+        for oid in query.relations() {
+            let lock = TableLock::acquire(oid, Access::Read);
+            let relation = Relation::open_any(&lock);
+            if relation.has_row_security() {
+                self.check_row_security(query, &relation)?;
+            }
+            // A view is rewritten to the tables behind it, which are among the relations.
+            if relation.kind() == b'v' {
+                continue;
+            }
+            let tags = trigger.map(|trigger| relation.statement_triggers(trigger)).unwrap_or_default();
+            if tags.is_empty() && !is_limited {
+                return Err(Error::NotWatched(relation.qualified_name()));
+            }
+            note(&tags, i64::MAX);
+        }
+        Ok(())
+    }
+
+    /// Which rows there are depends on the user, and on what the policies ask about him.
+    fn check_row_security(&self, query: &Query, relation: &Relation) -> error::Result<()> {
+        if self.has_key {
+            return Err(Error::KeyWithRowSecurity(relation.qualified_name()));
+        }
+        let mut functions = query.functions().into_iter().map(Function::new);
+        match functions.find(|function| !function.is_built_in() && !function.is_immutable()) {
+            Some(function) if !lookup::is_function(function.oid(), c"cache", c"remember") => {
+                Err(Error::SessionFunction(function.name()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether another session's result is worth waiting for. One that itself waits for a lock may wait for this session.
+fn is_to_be_waited_for(holder: Holder, was_filled: bool) -> bool {
+    let commits_late = was_filled && holder.is_filled;
+    let is_self = holder.pid == process::id();
+    !is_self && !commits_late && !xact::has_written() && !process::waits_for_lock(holder.pid)
+}
+
+/// An array in the text form that PostgreSQL reads.
+fn array_text(elements: &[Json]) -> String {
+    let element = |element: &Json| match element {
+        Json::Null => "NULL".to_owned(),
+        Json::Array(elements) => array_text(elements),
+        Json::String(text) => quoted(text),
+        other => quoted(&other.to_string()),
+    };
+    format!("{{{}}}", elements.iter().map(element).collect::<Vec<_>>().join(","))
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// What a result depends on.
+struct Dependencies {
+    tags: Vec<Vec<u8>>,
+    /// The time that all of it is of.
+    as_of: i64,
+}
+
+impl Dependencies {
+    fn tags(&self) -> Option<Tags<'_>> {
+        let texts: Vec<Text> = self.tags.iter().map(|tag| Text::from_bytes(tag)).collect();
+        let tags: Vec<Varlena<'_>> = texts.iter().map(Text::as_varlena).collect();
+        (!tags.is_empty()).then(|| Tags::copied(&tags))
+    }
+}
+
+thread_local! {
+    /// Of the computations that are going on, the innermost last: a query may call `remember` itself, and then depends on
+    /// what that depends on.
+    static GOING_ON: RefCell<Vec<Dependencies>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A computation that is going on.
+struct Frame {
+    depth: usize,
+}
+
+impl Frame {
+    fn push() -> Frame {
+        GOING_ON.with_borrow_mut(|frames| {
+            frames.push(Dependencies { tags: Vec::new(), as_of: i64::MAX });
+            Frame { depth: frames.len() }
+        })
+    }
+
+    /// Ends it. What it depends on, the one around it does, too.
+    fn pop(self) -> Dependencies {
+        let dependencies = GOING_ON.with_borrow_mut(|frames| {
+            frames.truncate(self.depth);
+            frames.pop().expect("pushed by this frame")
+        });
+        note(&dependencies.tags, dependencies.as_of);
+        dependencies
+    }
+}
+
+impl Drop for Frame {
+    /// Also where an error is on its way.
+    fn drop(&mut self) {
+        GOING_ON.with_borrow_mut(|frames| frames.truncate(self.depth - 1));
+    }
+}
+
+/// The innermost computation depends on these tags, and is of no later time than this.
+fn note(tags: &[Vec<u8>], as_of: i64) {
+    GOING_ON.with_borrow_mut(|frames| {
+        let Some(frame) = frames.last_mut() else { return };
+        frame.as_of = frame.as_of.min(as_of);
+        for tag in tags {
+            if !frame.tags.contains(tag) {
+                frame.tags.push(tag.clone());
+            }
+        }
+    });
+}
+
+/// A computation that has come upon a remembered result depends on what that depends on.
+fn note_dependencies(entry: Entry<'_>) {
+    if GOING_ON.with_borrow(Vec::is_empty) {
+        return;
+    }
+    if let Some(Basis { as_of, tags }) = entry.terms().basis {
+        let tags: Vec<Vec<u8>> = tags.each().into_iter().flatten().map(<[u8]>::to_vec).collect();
+        note(&tags, as_of);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_are_written_as_postgresql_reads_them() {
+        let elements: Json = serde_json::from_str(r#"[1, "a,b", "q\"\\", null, true, [1.50], {"k": "v"}]"#).unwrap();
+        let expected = r#"{"1","a,b","q\"\\",NULL,"true",{"1.50"},"{\"k\":\"v\"}"}"#;
+        assert_eq!(array_text(elements.as_array().unwrap()), expected);
+    }
+}
