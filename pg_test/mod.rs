@@ -20,6 +20,8 @@ mod documentation;
 #[cfg(test)]
 mod entries;
 #[cfg(test)]
+mod exactness;
+#[cfg(test)]
 mod isolation;
 #[cfg(test)]
 mod leases;
