@@ -1,7 +1,7 @@
 # pg_stash: run "make" for the list of targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop psql test unit bench replay lint check-versions setup package install uninstall clean
+.PHONY: help run stop psql test unit check-exact bench replay lint check-versions setup package install uninstall clean
 unexport RUST_BACKTRACE
 export CARGO_TERM_COLOR ?= auto
 
@@ -24,6 +24,9 @@ test: lint check-versions ## everything that has to hold: lints, all supported v
 
 unit: setup ## the tests whose names contain T=…, without the lints
 	@scripts/test.sh $(T)
+
+check-exact: setup ## writers and readers for SECONDS=60: nobody reads anything stale
+	@EXACT_SECONDS=$(or $(SECONDS),60) RUST_TEST_NOCAPTURE=1 scripts/test.sh exactness
 
 bench: package ## measure against Redis, memcached and hand-written SQL; QUICK=1 takes under 3 minutes
 	@scripts/install.sh install "$$(scripts/run-tree.sh)"

@@ -17,10 +17,8 @@ from servers import Servers
 def measure(servers, group, rounds, seconds, progress):
     """The samples of a group's rows: each round runs every row once, so that a drifting machine hits all alike."""
     servers.sql(rows.SETUP)
-    for statement in rows.FILL.format(size=group.size, keys=group.keys).split(";\n"):
-        servers.sql(statement)
-    if group.peers:
-        for statement in rows.FILL_PEERS.format(size=group.size, keys=group.keys).split(";\n"):
+    for script, is_needed in ((rows.FILL, True), (rows.FILL_PEERS, group.peers), (rows.FILL_TAGGED, group.tagged)):
+        for statement in script.format(size=group.size, keys=group.keys).split(";\n") if is_needed else ():
             servers.sql(statement)
     contestants = [row for row in group.rows if row.needs is None or shutil.which(row.needs)]
     samples = {row.name: [] for row in contestants}
@@ -41,6 +39,7 @@ def main():
     arguments.add_argument("--quick", action="store_true", help="the base configuration only, in under three minutes")
     arguments.add_argument("--rounds", type=int, help="rounds that count (default 3)")
     arguments.add_argument("--seconds", type=float, help="length of a run (default 3; quick: 2)")
+    arguments.add_argument("--group", default="", help="only the groups whose titles contain this")
     arguments.add_argument("--out", type=Path, default=Path(__file__).parent, help="where the results go")
     arguments.add_argument("--traces", help="directory of traces to replay; synthetic requests without one")
     options = arguments.parse_args()
@@ -53,11 +52,13 @@ def main():
     groups, figures = {}, {}
     with Servers(options.pg_bin.resolve()) as servers:
         header = {"machine": report.machine(), "versions": servers.versions(), "rounds": rounds, "seconds": seconds}
-        for group in rows.QUICK if options.quick else rows.FULL:
-            groups[group.title] = report.summary(measure(servers, group, rounds, seconds, progress))
+        chosen = rows.QUICK if options.quick else rows.FULL
+        for group in [group for group in chosen if options.group in group.title]:
+            samples = measure(servers, group, rounds, seconds, progress)
+            groups[group.title] = report.summary(samples, {row.name: row.pair for row in group.rows})
             print(report.markdown(group.title, groups[group.title]), flush=True)
             report.write(options.out, header, groups, figures)
-        if not options.quick:
+        if not options.quick and not options.group:
             figures = growth.measure(servers, progress) | sweep_cost.measure(servers, progress)
             print("\n".join(f"- {name}: {value}" for name, value in figures.items()), flush=True)
             report.write(options.out, header, groups, figures)

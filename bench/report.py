@@ -14,8 +14,8 @@ def machine() -> str:
     return f"{cores} × {model}, {platform.system()} {platform.release()}"
 
 
-def summary(samples: dict) -> list:
-    """A row for each contestant. A ratio is the median of the ratios of the same round, so that a machine that drifts
+def summary(samples: dict, pairs: dict) -> list:
+    """A row for each contestant. `pairs` tells which row another one is to be held against. A ratio is the median of the ratios of the same round, so that a machine that drifts
     hits both sides of it alike."""
     rows = []
     for name, runs in samples.items():
@@ -33,6 +33,8 @@ def summary(samples: dict) -> list:
             "to_floor": ratio_to(FLOOR),
             "to_redis_get": ratio_to(GET),
             "to_redis_set": ratio_to(SET),
+            "pair": pairs.get(name),
+            "to_pair": ratio_to(pairs.get(name)),
             "p50_ms": _median([run.p50 for run in runs]),
             "p99_ms": _median([run.p99 for run in runs]),
         })
@@ -46,13 +48,16 @@ def _median(values):
 
 def markdown(title: str, rows: list) -> str:
     """The table of one group."""
-    lines = [f"### {title}", "", "| | per second | spread | ÷ floor | ÷ Redis GET | ÷ Redis SET | p50 ms | p99 ms |",
-             "|---|--:|--:|--:|--:|--:|--:|--:|"]
+    ratios = {"to_floor": "÷ floor", "to_redis_get": "÷ Redis GET", "to_redis_set": "÷ Redis SET", "to_pair": "÷ pair"}
+    ratios = {key: head for key, head in ratios.items() if any(row.get(key) is not None for row in rows)}
+    lines = [f"### {title}", "", "| | per second | spread | " + " | ".join(ratios.values()) + " | p50 ms | p99 ms |",
+             "|---|" + "--:|" * (4 + len(ratios))]
     for row in rows:
         cells = [f"{row['per_second']:,}", f"± {row['spread'] / 2:.0%}"]
-        cells += ["" if row[key] is None else f"{row[key]:.2f}" for key in ("to_floor", "to_redis_get", "to_redis_set")]
+        cells += ["" if row[key] is None else f"{row[key]:.2f}" for key in ratios]
         cells += ["" if row[key] is None else f"{row[key]:.3f}" for key in ("p50_ms", "p99_ms")]
-        lines.append(f"| {row['name']} | " + " | ".join(cells) + " |")
+        pair = f" (pair: {row['pair']})" if row.get("pair") else ""
+        lines.append(f"| {row['name']}{pair} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -24,6 +24,11 @@ CREATE INDEX ON solid (byte_size);
 CREATE INDEX ON solid (key_hash, byte_size);
 CREATE UNIQUE INDEX ON solid (key_hash);
 CREATE TABLE keyv (key varchar(255) PRIMARY KEY, value text);
+DROP TABLE IF EXISTS unwatched, watched, watched_rows;
+CREATE UNLOGGED TABLE unwatched (id int, n int);
+CREATE UNLOGGED TABLE watched (id int, n int);
+CREATE UNLOGGED TABLE watched_rows (id int, n int);
+SELECT cache.watch('watched'), cache.watch('watched_rows', 'row:{id}');
 CREATE OR REPLACE FUNCTION plain_get(k text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN RETURN (SELECT value FROM plain WHERE key = k AND expires_at > clock_timestamp()); END $$;
 CREATE OR REPLACE FUNCTION plain_set(k text, v text) RETURNS void LANGUAGE plpgsql AS $$
@@ -46,6 +51,17 @@ SELECT sum(cache.set_many(array_agg, values, ttl => '1 hour')) FROM (
 SELECT cache.set('n' || k, 1::bigint) FROM generate_series(1, least({keys}, 100000)) AS k;
 INSERT INTO plain SELECT k, (k || repeat('x', {size})), now() + interval '1 hour' FROM generate_series(1, {keys}) AS k;
 VACUUM ANALYZE plain;
+VACUUM cache.entries;
+"""
+
+# Entries with tags and without, for the group that compares them.
+FILL_TAGGED = """
+SELECT sum(cache.set_many(array_agg, values, ttl => '1 hour', tags => ARRAY['orders', 'customers', 'products'])) FROM (
+    SELECT array_agg('t' || k), array_agg((k || repeat('x', {size}))) AS values
+    FROM generate_series(1, {keys}) AS k GROUP BY k / 10000) AS batches;
+SELECT sum(cache.set_many(array_agg, values, ttl => '1 hour')) FROM (
+    SELECT array_agg('u' || k), array_agg((k || repeat('x', {size}))) AS values
+    FROM generate_series(1, {keys}) AS k GROUP BY k / 10000) AS batches;
 VACUUM cache.entries;
 """
 
@@ -98,6 +114,8 @@ class Row:
     name: str
     load: object
     needs: str | None = None
+    # Name of the row that this one is to be held against.
+    pair: str | None = None
 
 
 @dataclass
@@ -111,6 +129,7 @@ class Group:
     keys: int = 100_000
     zipfian: bool = False
     peers: bool = field(default=False)
+    tagged: bool = field(default=False)
 
 
 def redis(name, *command, tcp=False, items=1):
@@ -168,8 +187,31 @@ FRAMEWORKS = Group("frameworks on PostgreSQL, 8 clients, 200 bytes, 100,000 keys
     Row("memcached set (TCP, 400 bytes)", Memcached("set"), needs="memcslap"),
 ], peers=True)
 
+# What exactness costs those who read, and those who write. The writers roll back, so that their tables do not grow.
+def insert(name, table, rows, pair=None):
+    script = f"BEGIN;\nINSERT INTO {table} SELECT i, :k FROM generate_series(1, {rows}) AS i;\nROLLBACK;"
+    return Row(name, Pgbench(script, items=rows), pair=pair)
+
+
+NO_TAGS, ONE_ROW, MANY_ROWS = "cache.get of an entry without tags", "INSERT of a row", "INSERT of 1,000 rows (rows/s)"
+EXACT = Group("exactness", [
+    Row("floor: SELECT $1", FLOOR),
+    Row(NO_TAGS, Pgbench("SELECT cache.get('u' || :k);")),
+    Row("cache.get of an entry with three tags", Pgbench("SELECT cache.get('t' || :k);"), pair=NO_TAGS),
+    Row("cache.claim of a fresh entry", Pgbench("SELECT state, value FROM cache.claim('u' || :k);"), pair=NO_TAGS),
+    Row("cache.remember of a query that is remembered",
+        Pgbench("SELECT cache.remember('SELECT count(*) FROM watched', key => 'remembered');"), pair=NO_TAGS),
+    insert(ONE_ROW, "unwatched", 1),
+    insert("INSERT of a row into a watched table", "watched", 1, pair=ONE_ROW),
+    insert("INSERT of a row into a table watched row by row", "watched_rows", 1, pair=ONE_ROW),
+    insert(MANY_ROWS, "unwatched", 1000),
+    insert("INSERT of 1,000 rows into a watched table (rows/s)", "watched", 1000, pair=MANY_ROWS),
+    insert("INSERT of 1,000 rows into a table watched row by row (rows/s)", "watched_rows", 1000, pair=MANY_ROWS),
+], tagged=True)
+
 FULL = [
     BASE,
+    EXACT,
     FRAMEWORKS,
     Group("1 client", CORE, clients=1),
     Group("32 clients", CORE, clients=32),

@@ -1,6 +1,6 @@
 //! What the documentation says is so: every object has a comment, and every example in the README runs.
 
-use super::support::{Server, database};
+use super::support::{Server, Session, database};
 
 #[test]
 fn every_object_has_a_comment() {
@@ -32,7 +32,30 @@ enum Mark {
     Error(String),
 }
 
-/// The statements of all ```sql blocks, in order. Each ends with a semicolon at the end of a line.
+/// What psql knows of `\gset`: the values of a row, for the statements that come after.
+#[derive(Default)]
+struct Variables(Vec<(String, String)>);
+
+impl Variables {
+    /// The statement with the values in their places, as psql puts them there.
+    fn put_in(&self, sql: &str) -> String {
+        let quoted = |value: &str| format!("'{}'", value.replace('\'', "''"));
+        self.0.iter().fold(sql.to_owned(), |sql, (name, value)| sql.replace(&format!(":'{name}'"), &quoted(value)))
+    }
+
+    /// Runs a statement that ends with `\gset` instead of a semicolon.
+    fn set_from(&mut self, s: &mut Session, sql: &str) {
+        let row = s.client().query_one(&format!("SELECT to_jsonb(q)::text FROM ({sql}) AS q"), &[]).expect("a row");
+        let columns: serde_json::Map<String, serde_json::Value> = serde_json::from_str(row.get(0)).expect("an object");
+        for (name, value) in columns {
+            self.0.retain(|(other, _)| *other != name);
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            self.0.push((name, value));
+        }
+    }
+}
+
+/// The statements of all ```sql blocks, in order. Each ends with a semicolon, or with `\gset`, at the end of a line.
 fn examples(readme: &str) -> Vec<Example> {
     let mut examples = Vec::new();
     let (mut is_sql, mut is_block, mut sql) = (false, false, String::new());
@@ -48,7 +71,8 @@ fn examples(readme: &str) -> Vec<Example> {
         let (code, comment) = line.split_once("-- ").unwrap_or((line, ""));
         sql.push_str(code);
         sql.push('\n');
-        if code.trim_end().ends_with(';') && sql.matches("$$").count() % 2 == 0 {
+        let is_end = code.trim_end().ends_with(';') || code.trim_end().ends_with("\\gset");
+        if is_end && sql.matches("$$").count() % 2 == 0 {
             let mark = (comment.strip_prefix("→ ").map(|value| Mark::Value(value.trim().to_owned())))
                 .or_else(|| comment.strip_prefix("✗ ").map(|code| Mark::Error(code.trim()[..5].to_owned())));
             examples.push(Example { sql: std::mem::take(&mut sql), mark });
@@ -67,7 +91,13 @@ fn the_examples_of_the_readme_run() {
     let server = Server::start("readme", &[]);
     let mut s = server.session("postgres");
     s.run("CREATE EXTENSION pg_stash");
+    let mut variables = Variables::default();
     for Example { sql, mark } in examples {
+        let sql = variables.put_in(&sql);
+        if let Some((query, "")) = sql.trim_end().rsplit_once("\\gset") {
+            variables.set_from(&mut s, query);
+            continue;
+        }
         match mark {
             None => s.run(&sql),
             Some(Mark::Error(sqlstate)) => {

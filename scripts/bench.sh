@@ -1,5 +1,6 @@
 #!/bin/sh
 # make bench: installs the contestants that are missing, and measures. QUICK=1 for the base configuration only.
+# GROUP=… for the groups whose titles contain that, with the results in target/.
 # make replay (with the argument "replay"): replays the requests of the traces in TRACES.
 . "$(dirname "$0")/env.sh"
 
@@ -27,5 +28,5 @@ if [ "${1:-}" = replay ]; then
     exec python3 bench/replay.py --pg-bin "$RUN_BIN" ${TRACES:+--traces "$TRACES"}
 fi
 say "Measuring (quick: under 3 minutes; full: about 20)"
-python3 bench/bench.py --pg-bin "$RUN_BIN" ${QUICK:+--quick} ${TRACES:+--traces "$TRACES"}
+python3 bench/bench.py --pg-bin "$RUN_BIN" ${QUICK:+--quick} ${TRACES:+--traces "$TRACES"} ${GROUP:+--group "$GROUP" --out target}
 say "The results are in bench/results.md and bench/results.json"
