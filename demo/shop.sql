@@ -4,7 +4,7 @@
 SET client_min_messages = warning;
 
 DROP EXTENSION IF EXISTS pg_stash CASCADE;
-DROP TABLE IF EXISTS orders, products, customers;
+DROP TABLE IF EXISTS orders, products, customers CASCADE;
 
 CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL, country text NOT NULL);
 CREATE TABLE products (id int PRIMARY KEY, name text NOT NULL, category text NOT NULL, price numeric(8, 2) NOT NULL);
