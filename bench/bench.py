@@ -11,6 +11,7 @@ import replay
 import report
 import rows
 import sweep_cost
+import watch_cost
 from servers import Servers
 
 
@@ -60,6 +61,7 @@ def main():
             report.write(options.out, header, groups, figures)
         if not options.quick and not options.group:
             figures = growth.measure(servers, progress) | sweep_cost.measure(servers, progress)
+            figures |= watch_cost.measure(servers, progress)
             print("\n".join(f"- {name}: {value}" for name, value in figures.items()), flush=True)
             report.write(options.out, header, groups, figures)
             misses = replay.measure(servers, replay.traces_in(options.traces), progress)

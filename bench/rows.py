@@ -24,11 +24,6 @@ CREATE INDEX ON solid (byte_size);
 CREATE INDEX ON solid (key_hash, byte_size);
 CREATE UNIQUE INDEX ON solid (key_hash);
 CREATE TABLE keyv (key varchar(255) PRIMARY KEY, value text);
-DROP TABLE IF EXISTS unwatched, watched, watched_rows;
-CREATE UNLOGGED TABLE unwatched (id int, n int);
-CREATE UNLOGGED TABLE watched (id int, n int);
-CREATE UNLOGGED TABLE watched_rows (id int, n int);
-SELECT cache.watch('watched'), cache.watch('watched_rows', 'row:{id}');
 CREATE OR REPLACE FUNCTION plain_get(k text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN RETURN (SELECT value FROM plain WHERE key = k AND expires_at > clock_timestamp()); END $$;
 CREATE OR REPLACE FUNCTION plain_set(k text, v text) RETURNS void LANGUAGE plpgsql AS $$
@@ -187,26 +182,15 @@ FRAMEWORKS = Group("frameworks on PostgreSQL, 8 clients, 200 bytes, 100,000 keys
     Row("memcached set (TCP, 400 bytes)", Memcached("set"), needs="memcslap"),
 ], peers=True)
 
-# What exactness costs those who read, and those who write. The writers roll back, so that their tables do not grow.
-def insert(name, table, rows, pair=None):
-    script = f"BEGIN;\nINSERT INTO {table} SELECT i, :k FROM generate_series(1, {rows}) AS i;\nROLLBACK;"
-    return Row(name, Pgbench(script, items=rows), pair=pair)
-
-
-NO_TAGS, ONE_ROW, MANY_ROWS = "cache.get of an entry without tags", "INSERT of a row", "INSERT of 1,000 rows (rows/s)"
+# What exactness costs those who read.
+NO_TAGS = "cache.get of an entry without tags"
 EXACT = Group("exactness", [
     Row("floor: SELECT $1", FLOOR),
     Row(NO_TAGS, Pgbench("SELECT cache.get('u' || :k);")),
     Row("cache.get of an entry with three tags", Pgbench("SELECT cache.get('t' || :k);"), pair=NO_TAGS),
     Row("cache.claim of a fresh entry", Pgbench("SELECT state, value FROM cache.claim('u' || :k);"), pair=NO_TAGS),
     Row("cache.remember of a query that is remembered",
-        Pgbench("SELECT cache.remember('SELECT count(*) FROM watched', key => 'remembered');"), pair=NO_TAGS),
-    insert(ONE_ROW, "unwatched", 1),
-    insert("INSERT of a row into a watched table", "watched", 1, pair=ONE_ROW),
-    insert("INSERT of a row into a table watched row by row", "watched_rows", 1, pair=ONE_ROW),
-    insert(MANY_ROWS, "unwatched", 1000),
-    insert("INSERT of 1,000 rows into a watched table (rows/s)", "watched", 1000, pair=MANY_ROWS),
-    insert("INSERT of 1,000 rows into a table watched row by row (rows/s)", "watched_rows", 1000, pair=MANY_ROWS),
+        Pgbench("SELECT cache.remember('SELECT 1 AS one', key => 'remembered');"), pair=NO_TAGS),
 ], tagged=True)
 
 FULL = [

@@ -1,6 +1,6 @@
 //! A query that a caller hands in as text: what it reads, what it calls, and its rows as JSON.
 
-use std::ffi::{CStr, CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_void};
 
 use pgrx::memcx;
 use pgrx::pg_sys::{self, Datum, Oid};
@@ -173,11 +173,11 @@ type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> boo
 
 /// PostgreSQL's walks through trees of nodes, which the bindings have from version 16 on.
 mod walkers {
-    use super::{Walker, c_int, c_void, pg_sys};
+    use super::{Walker, c_void, pg_sys};
 
     #[cfg(any(feature = "pg14", feature = "pg15"))]
     unsafe extern "C-unwind" {
-        fn query_tree_walker(query: *mut pg_sys::Query, walker: Walker, context: *mut c_void, flags: c_int) -> bool;
+        fn query_tree_walker(query: *mut pg_sys::Query, walker: Walker, context: *mut c_void, flags: i32) -> bool;
         fn expression_tree_walker(node: *mut pg_sys::Node, walker: Walker, context: *mut c_void) -> bool;
     }
 
