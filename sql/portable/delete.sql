@@ -6,7 +6,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     e record := cache._remove($1, $2, 'SELECT', 'DELETE');
 BEGIN
-    RETURN coalesce(e.found, false);
+    RETURN coalesce(e.is_live, false);
 END $body$;
 
 -- Deletes what is within bounds, or among keys where they are given. Returns how many live ones there were.

@@ -5,7 +5,7 @@ LANGUAGE plpgsql PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $b
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN
-    RETURN coalesce(e.found, false);
+    RETURN coalesce(e.is_live, false);
 END $body$;
 
 CREATE OR REPLACE FUNCTION cache.expires_at(key text, cache text DEFAULT 'default') RETURNS timestamptz
@@ -13,7 +13,7 @@ LANGUAGE plpgsql PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $b
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN
-    RETURN CASE WHEN e.found THEN e.expires_at END;
+    RETURN CASE WHEN e.is_live THEN e.expires_at END;
 END $body$;
 
 CREATE OR REPLACE FUNCTION cache.ttl(key text, cache text DEFAULT 'default') RETURNS interval
@@ -21,7 +21,7 @@ LANGUAGE plpgsql PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $b
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN
-    IF e.found AND e.expires_at <> 'infinity' THEN
+    IF e.is_live AND e.expires_at <> 'infinity' THEN
         RETURN make_interval(secs => greatest(0, extract(epoch FROM e.expires_at - clock_timestamp())::double precision));
     END IF;
     RETURN NULL;

@@ -24,27 +24,30 @@ CREATE OR REPLACE FUNCTION cache._take_lease(cache text, key text, duration inte
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
 DECLARE
-    nonce uuid := gen_random_uuid();
-    held cache._leases;
+    new_nonce uuid := gen_random_uuid();
 BEGIN
     IF NOT cache._may_note()
         OR NOT pg_try_advisory_xact_lock(hashtext('pg_stash'), hashtextextended($1 || ' ' || $2, 0)::bit(32)::integer)
     THEN
         RETURN NULL;
     END IF;
-    SELECT * INTO held FROM cache._leases AS l WHERE l.cache = $1 AND l.key = $2 FOR UPDATE SKIP LOCKED;
-    IF held.deadline > clock_timestamp() OR held IS NULL AND EXISTS (SELECT FROM cache._leases AS l WHERE l.cache = $1 AND l.key = $2) THEN
-        RETURN NULL;
+    -- A lease that somebody holds is not even locked: its holder, giving it back, must not find it locked and think it lost.
+    IF EXISTS (SELECT FROM cache._leases AS l WHERE l.cache = $1 AND l.key = $2) THEN
+        PERFORM FROM cache._leases AS l
+        WHERE l.cache = $1 AND l.key = $2 AND l.deadline <= clock_timestamp() FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            RETURN NULL;
+        END IF;
     END IF;
     INSERT INTO cache._leases AS l (cache, key, nonce, deadline, as_of, version)
-    VALUES ($1, $2, nonce, clock_timestamp() + $3, cache.clock(), $4)
+    VALUES ($1, $2, new_nonce, clock_timestamp() + $3, cache.clock(), $4)
     ON CONFLICT ON CONSTRAINT _leases_pkey DO UPDATE SET nonce = excluded.nonce, deadline = excluded.deadline,
         as_of = excluded.as_of, version = excluded.version;
     IF random() < 0.02 THEN
         DELETE FROM cache._leases WHERE ctid = ANY (ARRAY(
             SELECT l.ctid FROM cache._leases AS l WHERE l.deadline < clock_timestamp() FOR UPDATE SKIP LOCKED));
     END IF;
-    RETURN nonce;
+    RETURN new_nonce;
 END $body$;
 COMMENT ON FUNCTION cache._take_lease(text, text, interval, text) IS 'takes a lease, unless somebody has it';
 
@@ -105,7 +108,7 @@ BEGIN
     waits_until := clock_timestamp() + $3;
     LOOP
         e := cache._peek($1, $4);
-        state := CASE WHEN e.found IS NOT TRUE THEN 'miss' WHEN e.fresh_until <= clock_timestamp() THEN 'stale' ELSE 'hit' END;
+        state := CASE WHEN e.is_live IS NOT TRUE THEN 'miss' WHEN e.fresh_until <= clock_timestamp() THEN 'stale' ELSE 'hit' END;
         IF state <> 'miss' THEN
             IF NOT (CASE $5 WHEN 'text' THEN e.value_bytes IS NULL WHEN 'json' THEN e.value_json IS NOT NULL
                 WHEN 'bytes' THEN e.value_bytes IS NOT NULL ELSE true END)

@@ -751,7 +751,7 @@ CREATE OR REPLACE FUNCTION cache._swap(
 RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
 DECLARE
-    expires_at timestamptz := 'infinity';
+    new_expires_at timestamptz := 'infinity';
 BEGIN
     PERFORM cache._check_key($1);
     IF num_nulls($2, $3, $4, $5) = 4 OR num_nulls($6, $7, $8, $9) = 4 THEN
@@ -763,11 +763,11 @@ BEGIN
             RETURN false;
         END IF;
         IF $10 IS NOT NULL OR {default_ttl} IS NOT NULL THEN
-            expires_at := cache._expiry(coalesce($10, {default_ttl}));
+            new_expires_at := cache._expiry(coalesce($10, {default_ttl}));
         END IF;
         PERFORM cache._check_size($1, NULL, coalesce(octet_length($6), pg_column_size($7) - 4, octet_length($8), 8),
             {max_size}, $11);
-        UPDATE cache.{table} AS e SET expires_at = _swap.expires_at, value_text = $6, value_json = $7, value_bytes = $8,
+        UPDATE cache.{table} AS e SET expires_at = new_expires_at, value_text = $6, value_json = $7, value_bytes = $8,
             value_int = $9, fresh_until = NULL, fill_micros = NULL
         WHERE e.key = $1 AND e.expires_at > clock_timestamp()
             AND (e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of))
@@ -785,7 +785,7 @@ CREATE OR REPLACE FUNCTION cache._reschedule(key text, ttl interval, cache text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
 DECLARE
-    expires_at timestamptz := 'infinity';
+    new_expires_at timestamptz := 'infinity';
 BEGIN
     PERFORM cache._check_key($1);
     -- each cache
@@ -794,9 +794,9 @@ BEGIN
             RETURN false;
         END IF;
         IF $2 IS NOT NULL OR {default_ttl} IS NOT NULL THEN
-            expires_at := cache._expiry(coalesce($2, {default_ttl}));
+            new_expires_at := cache._expiry(coalesce($2, {default_ttl}));
         END IF;
-        UPDATE cache.{table} AS e SET expires_at = _reschedule.expires_at
+        UPDATE cache.{table} AS e SET expires_at = new_expires_at
         WHERE e.key = $1 AND e.expires_at > clock_timestamp()
             AND (e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of));
         RETURN FOUND;
@@ -816,7 +816,7 @@ DECLARE
     highest CONSTANT bigint := 9223372036854775807;
     now CONSTANT timestamptz := clock_timestamp();
     first CONSTANT bigint := CASE WHEN $4 + $2 BETWEEN lowest AND highest THEN $4 + $2 END;
-    expires_at timestamptz := 'infinity';
+    new_expires_at timestamptz := 'infinity';
     result bigint;
     kind text;
 BEGIN
@@ -835,12 +835,12 @@ BEGIN
             RETURN first;
         END IF;
         IF $3 IS NOT NULL OR {default_ttl} IS NOT NULL THEN
-            expires_at := cache._expiry(coalesce($3, {default_ttl}));
+            new_expires_at := cache._expiry(coalesce($3, {default_ttl}));
         END IF;
         -- Only where somebody else changes the entry between the statements does it take more than one round.
         LOOP
             IF first IS NOT NULL THEN
-                INSERT INTO cache.{table} AS e (expires_at, key, value_int) VALUES (_count.expires_at, $1, first)
+                INSERT INTO cache.{table} AS e (expires_at, key, value_int) VALUES (new_expires_at, $1, first)
                 ON CONFLICT (key) DO UPDATE SET (expires_at, value_int, as_of, tags, basis) = (
                         SELECT coalesce(l.expires_at, excluded.expires_at), coalesce(e.value_int + l.step, excluded.value_int),
                             l.as_of, l.tags, l.basis
@@ -877,9 +877,9 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._count(text, numeric, interval, bigint, text) IS 'changes a counter, for incr and decr';
 
--- Deletes an entry. `found` is NULL where there was none, and false where it was not live.
+-- Deletes an entry. `is_live` is NULL where there was none, and false where it was not live.
 CREATE OR REPLACE FUNCTION cache._remove(
-    key text, cache text, VARIADIC needed text[], OUT found boolean, OUT value_text text, OUT value_json jsonb,
+    key text, cache text, VARIADIC needed text[], OUT is_live boolean, OUT value_text text, OUT value_json jsonb,
     OUT value_bytes bytea, OUT value_int bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
@@ -893,7 +893,7 @@ BEGIN
         DELETE FROM cache.{table} AS e WHERE e.key = $1
         RETURNING e.expires_at > clock_timestamp() AND (e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of)),
             e.value_text, e.value_json, e.value_bytes, e.value_int
-        INTO found, value_text, value_json, value_bytes, value_int;
+        INTO is_live, value_text, value_json, value_bytes, value_int;
         RETURN;
     END IF;
     -- end
@@ -1028,10 +1028,10 @@ COMMENT ON FUNCTION cache._peek_many(text[], text) IS 'the live entries under so
 $definitions$
     UNION ALL
     SELECT $definitions$
--- The live entry under a key, for functions that need more of it than its value. `found` is NULL where there is no entry,
+-- The live entry under a key, for functions that need more of it than its value. `is_live` is NULL where there is no entry,
 -- and false where an invalidation has hit it.
 CREATE OR REPLACE FUNCTION cache._peek(
-    key text, cache text, OUT found boolean, OUT value_text text, OUT value_json jsonb, OUT value_bytes bytea,
+    key text, cache text, OUT is_live boolean, OUT value_text text, OUT value_json jsonb, OUT value_bytes bytea,
     OUT value_int bigint, OUT expires_at timestamptz, OUT fresh_until timestamptz, OUT version text)
 LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
@@ -1044,7 +1044,7 @@ BEGIN
         END IF;
         SELECT e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of), e.value_text, e.value_json, e.value_bytes,
             e.value_int, e.expires_at, e.fresh_until, e.xmin::pg_catalog.text
-        INTO found, value_text, value_json, value_bytes, value_int, expires_at, fresh_until, version
+        INTO is_live, value_text, value_json, value_bytes, value_int, expires_at, fresh_until, version
         FROM cache.{table} AS e
         WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp();
         RETURN;
@@ -1069,9 +1069,9 @@ DECLARE
     policy_ttl interval;
     policy_size bigint;
     size bigint;
-    expires_at timestamptz := 'infinity';
-    fresh_until timestamptz;
-    basis pg_catalog.pg_snapshot;
+    new_expires_at timestamptz := 'infinity';
+    new_fresh_until timestamptz;
+    new_basis pg_catalog.pg_snapshot;
     based_at timestamptz;
     own_tags text[];
 BEGIN
@@ -1100,10 +1100,10 @@ BEGIN
     END IF;
 
     IF $6 IS NOT NULL OR policy_ttl IS NOT NULL THEN
-        expires_at := cache._expiry(COALESCE($6, policy_ttl));
+        new_expires_at := cache._expiry(COALESCE($6, policy_ttl));
     END IF;
     IF $7 IS NOT NULL THEN
-        fresh_until := cache._fresh_until($7, expires_at);
+        new_fresh_until := cache._fresh_until($7, new_expires_at);
     END IF;
     IF $9 OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN
         PERFORM cache._error('as_of in future');
@@ -1112,8 +1112,8 @@ BEGIN
         PERFORM cache._check_tags($8, $1);
         own_tags := $8;
         -- Without as_of, a value is of the transaction's start.
-        SELECT b.basis, b.at INTO basis, based_at FROM cache._basis(COALESCE($9, pg_catalog.transaction_timestamp())) AS b;
-        IF NOT cache._is_current(own_tags, basis, based_at) THEN
+        SELECT b.basis, b.at INTO new_basis, based_at FROM cache._basis(COALESCE($9, pg_catalog.transaction_timestamp())) AS b;
+        IF NOT cache._is_current(own_tags, new_basis, based_at) THEN
             IF $11 OPERATOR(pg_catalog.=) 'same' THEN
                 RETURN false;
             END IF;
@@ -1133,15 +1133,15 @@ BEGIN
     -- each cache
     IF $10 OPERATOR(pg_catalog.=) {name} THEN
         IF $11 OPERATOR(pg_catalog.=) 'present' THEN
-            UPDATE cache.{table} AS e SET expires_at = _put.expires_at, value_text = $2, value_json = $3, value_bytes = $4,
-                value_int = $5, fresh_until = _put.fresh_until, as_of = based_at, tags = own_tags, fill_micros = $13,
-                basis = _put.basis
+            UPDATE cache.{table} AS e SET expires_at = new_expires_at, value_text = $2, value_json = $3, value_bytes = $4,
+                value_int = $5, fresh_until = new_fresh_until, as_of = based_at, tags = own_tags, fill_micros = $13,
+                basis = new_basis
             WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
                 AND (e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of));
         ELSE
             INSERT INTO cache.{table} AS e (expires_at, key, value_text, value_json, value_bytes, value_int, fresh_until,
                 as_of, tags, fill_micros, basis)
-            VALUES (_put.expires_at, $1, $2, $3, $4, $5, _put.fresh_until, based_at, own_tags, $13, _put.basis)
+            VALUES (new_expires_at, $1, $2, $3, $4, $5, new_fresh_until, based_at, own_tags, $13, new_basis)
             ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
                 value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
                 fresh_until = excluded.fresh_until, as_of = excluded.as_of, tags = excluded.tags,
@@ -1176,10 +1176,9 @@ DECLARE
     is_known boolean;
     policy_ttl interval;
     policy_size bigint;
-    size bigint;
-    expires_at timestamptz := 'infinity';
-    fresh_until timestamptz;
-    basis pg_snapshot;
+    new_expires_at timestamptz := 'infinity';
+    new_fresh_until timestamptz;
+    new_basis pg_snapshot;
     based_at timestamptz;
     own_tags text[];
     distinct_keys bigint := (SELECT count(DISTINCT k) FROM unnest($1) AS k);
@@ -1212,10 +1211,10 @@ BEGIN
     END IF;
 
     IF $5 IS NOT NULL OR policy_ttl IS NOT NULL THEN
-        expires_at := cache._expiry(coalesce($5, policy_ttl));
+        new_expires_at := cache._expiry(coalesce($5, policy_ttl));
     END IF;
     IF $6 IS NOT NULL THEN
-        fresh_until := cache._fresh_until($6, expires_at);
+        new_fresh_until := cache._fresh_until($6, new_expires_at);
     END IF;
     IF $8 > clock_timestamp() THEN
         PERFORM cache._error('as_of in future');
@@ -1223,8 +1222,8 @@ BEGIN
     IF cardinality($7) > 0 THEN
         PERFORM cache._check_tags($7, k) FROM unnest($1) AS k;
         own_tags := $7;
-        SELECT b.basis, b.at INTO basis, based_at FROM cache._basis(coalesce($8, transaction_timestamp())) AS b;
-        IF NOT cache._is_current(own_tags, basis, based_at) THEN
+        SELECT b.basis, b.at INTO new_basis, based_at FROM cache._basis(coalesce($8, transaction_timestamp())) AS b;
+        IF NOT cache._is_current(own_tags, new_basis, based_at) THEN
             PERFORM cache._note_moment();
         END IF;
     END IF;
@@ -1237,7 +1236,7 @@ BEGIN
     -- each cache
     IF $9 = {name} THEN
         INSERT INTO cache.{table} AS e (expires_at, key, value_text, value_json, value_bytes, fresh_until, as_of, tags, basis)
-        SELECT _put_many.expires_at, v.k, v.t, v.j, v.b, _put_many.fresh_until, based_at, own_tags, _put_many.basis
+        SELECT new_expires_at, v.k, v.t, v.j, v.b, new_fresh_until, based_at, own_tags, new_basis
         FROM (
             SELECT DISTINCT ON (u.k COLLATE "C") u.* FROM ROWS FROM (unnest($1), unnest($2), unnest($3), unnest($4))
                 WITH ORDINALITY AS u (k, t, j, b, place)
@@ -1764,27 +1763,30 @@ CREATE OR REPLACE FUNCTION cache._take_lease(cache text, key text, duration inte
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
 DECLARE
-    nonce uuid := gen_random_uuid();
-    held cache._leases;
+    new_nonce uuid := gen_random_uuid();
 BEGIN
     IF NOT cache._may_note()
         OR NOT pg_try_advisory_xact_lock(hashtext('pg_stash'), hashtextextended($1 || ' ' || $2, 0)::bit(32)::integer)
     THEN
         RETURN NULL;
     END IF;
-    SELECT * INTO held FROM cache._leases AS l WHERE l.cache = $1 AND l.key = $2 FOR UPDATE SKIP LOCKED;
-    IF held.deadline > clock_timestamp() OR held IS NULL AND EXISTS (SELECT FROM cache._leases AS l WHERE l.cache = $1 AND l.key = $2) THEN
-        RETURN NULL;
+    -- A lease that somebody holds is not even locked: its holder, giving it back, must not find it locked and think it lost.
+    IF EXISTS (SELECT FROM cache._leases AS l WHERE l.cache = $1 AND l.key = $2) THEN
+        PERFORM FROM cache._leases AS l
+        WHERE l.cache = $1 AND l.key = $2 AND l.deadline <= clock_timestamp() FOR UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            RETURN NULL;
+        END IF;
     END IF;
     INSERT INTO cache._leases AS l (cache, key, nonce, deadline, as_of, version)
-    VALUES ($1, $2, nonce, clock_timestamp() + $3, cache.clock(), $4)
+    VALUES ($1, $2, new_nonce, clock_timestamp() + $3, cache.clock(), $4)
     ON CONFLICT ON CONSTRAINT _leases_pkey DO UPDATE SET nonce = excluded.nonce, deadline = excluded.deadline,
         as_of = excluded.as_of, version = excluded.version;
     IF random() < 0.02 THEN
         DELETE FROM cache._leases WHERE ctid = ANY (ARRAY(
             SELECT l.ctid FROM cache._leases AS l WHERE l.deadline < clock_timestamp() FOR UPDATE SKIP LOCKED));
     END IF;
-    RETURN nonce;
+    RETURN new_nonce;
 END $body$;
 COMMENT ON FUNCTION cache._take_lease(text, text, interval, text) IS 'takes a lease, unless somebody has it';
 
@@ -1845,7 +1847,7 @@ BEGIN
     waits_until := clock_timestamp() + $3;
     LOOP
         e := cache._peek($1, $4);
-        state := CASE WHEN e.found IS NOT TRUE THEN 'miss' WHEN e.fresh_until <= clock_timestamp() THEN 'stale' ELSE 'hit' END;
+        state := CASE WHEN e.is_live IS NOT TRUE THEN 'miss' WHEN e.fresh_until <= clock_timestamp() THEN 'stale' ELSE 'hit' END;
         IF state <> 'miss' THEN
             IF NOT (CASE $5 WHEN 'text' THEN e.value_bytes IS NULL WHEN 'json' THEN e.value_json IS NOT NULL
                 WHEN 'bytes' THEN e.value_bytes IS NOT NULL ELSE true END)
@@ -1924,7 +1926,7 @@ DECLARE
     e record := cache._remove(key, cache, 'SELECT', 'DELETE');
     value text := coalesce(e.value_text, e.value_json::pg_catalog.text, e.value_int::pg_catalog.text);
 BEGIN
-    IF NOT coalesce(e.found, false) THEN
+    IF NOT coalesce(e.is_live, false) THEN
         RETURN NULL;
     ELSIF value IS NULL THEN
         PERFORM cache._error('wrong form', key, CASE WHEN e.value_text IS NOT NULL THEN 'text'
@@ -1958,7 +1960,7 @@ DECLARE
     e record := cache._remove(key, cache, 'SELECT', 'DELETE');
     value jsonb := e.value_json;
 BEGIN
-    IF NOT coalesce(e.found, false) THEN
+    IF NOT coalesce(e.is_live, false) THEN
         RETURN NULL;
     ELSIF value IS NULL THEN
         PERFORM cache._error('wrong form', key, CASE WHEN e.value_text IS NOT NULL THEN 'text'
@@ -1992,7 +1994,7 @@ DECLARE
     e record := cache._remove(key, cache, 'SELECT', 'DELETE');
     value bytea := e.value_bytes;
 BEGIN
-    IF NOT coalesce(e.found, false) THEN
+    IF NOT coalesce(e.is_live, false) THEN
         RETURN NULL;
     ELSIF value IS NULL THEN
         PERFORM cache._error('wrong form', key, CASE WHEN e.value_text IS NOT NULL THEN 'text'
@@ -2017,9 +2019,9 @@ LANGUAGE plpgsql PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $b
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN
-    IF e.found THEN
+    IF e.is_live THEN
         RETURN QUERY SELECT e.value_text, e.value_json, e.value_bytes, e.value_int;
-    ELSIF NOT e.found THEN
+    ELSIF NOT e.is_live THEN
         PERFORM cache._note_moment();
     END IF;
 END $body$;
@@ -2039,7 +2041,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     e record := cache._remove($1, $2, 'SELECT', 'DELETE');
 BEGIN
-    IF e.found THEN
+    IF e.is_live THEN
         RETURN QUERY SELECT e.value_text, e.value_json, e.value_bytes, e.value_int;
     END IF;
 END $body$;
@@ -2060,7 +2062,7 @@ LANGUAGE plpgsql PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $b
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN
-    RETURN coalesce(e.found, false);
+    RETURN coalesce(e.is_live, false);
 END $body$;
 
 CREATE OR REPLACE FUNCTION cache.expires_at(key text, cache text DEFAULT 'default') RETURNS timestamptz
@@ -2068,7 +2070,7 @@ LANGUAGE plpgsql PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $b
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN
-    RETURN CASE WHEN e.found THEN e.expires_at END;
+    RETURN CASE WHEN e.is_live THEN e.expires_at END;
 END $body$;
 
 CREATE OR REPLACE FUNCTION cache.ttl(key text, cache text DEFAULT 'default') RETURNS interval
@@ -2076,7 +2078,7 @@ LANGUAGE plpgsql PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $b
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN
-    IF e.found AND e.expires_at <> 'infinity' THEN
+    IF e.is_live AND e.expires_at <> 'infinity' THEN
         RETURN make_interval(secs => greatest(0, extract(epoch FROM e.expires_at - clock_timestamp())::double precision));
     END IF;
     RETURN NULL;
@@ -2118,7 +2120,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     e record := cache._remove($1, $2, 'SELECT', 'DELETE');
 BEGIN
-    RETURN coalesce(e.found, false);
+    RETURN coalesce(e.is_live, false);
 END $body$;
 
 -- Deletes what is within bounds, or among keys where they are given. Returns how many live ones there were.
@@ -2382,20 +2384,20 @@ COMMENT ON FUNCTION cache._volatile_function_in(jsonb) IS 'a volatile function t
 CREATE OR REPLACE FUNCTION cache._tags_of(plan jsonb, has_key boolean, has_terms boolean) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
-    relation regclass;
+    table_read regclass;
     tag text;
     tags text[] := '{}';
 BEGIN
-    FOR relation IN SELECT cache._tables_of($1) LOOP
-        IF has_key AND (SELECT c.relrowsecurity FROM pg_class AS c WHERE c.oid = relation) THEN
-            PERFORM cache._error('not remembered', format('a query on table %s under one key: it has row-level security', relation),
+    FOR table_read IN SELECT cache._tables_of($1) LOOP
+        IF has_key AND (SELECT c.relrowsecurity FROM pg_class AS c WHERE c.oid = table_read) THEN
+            PERFORM cache._error('not remembered', format('a query on table %s under one key: it has row-level security', table_read),
                 'Leave key out, so that each role has a result of its own.');
         END IF;
-        tag := (SELECT min(w.tag) FROM cache.watched AS w WHERE w.relation = _tags_of.relation AND w.tag NOT LIKE '%{%');
+        tag := (SELECT min(w.tag) FROM cache.watched AS w WHERE w.relation = table_read AND w.tag NOT LIKE '%{%');
         IF tag IS NOT NULL THEN
             tags := tags || tag;
         ELSIF NOT has_terms THEN
-            PERFORM cache._error('not watched', relation::text);
+            PERFORM cache._error('not watched', table_read::text);
         END IF;
     END LOOP;
     RETURN tags;

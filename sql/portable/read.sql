@@ -17,7 +17,7 @@ DECLARE
     e record := cache._remove(key, cache, 'SELECT', 'DELETE');
     value {type} := {read};
 BEGIN
-    IF NOT coalesce(e.found, false) THEN
+    IF NOT coalesce(e.is_live, false) THEN
         RETURN NULL;
     ELSIF value IS NULL THEN
         PERFORM cache._error('wrong form', key, CASE WHEN e.value_text IS NOT NULL THEN 'text'

@@ -6,9 +6,9 @@ LANGUAGE plpgsql PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $b
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN
-    IF e.found THEN
+    IF e.is_live THEN
         RETURN QUERY SELECT e.value_text, e.value_json, e.value_bytes, e.value_int;
-    ELSIF NOT e.found THEN
+    ELSIF NOT e.is_live THEN
         PERFORM cache._note_moment();
     END IF;
 END $body$;
@@ -28,7 +28,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     e record := cache._remove($1, $2, 'SELECT', 'DELETE');
 BEGIN
-    IF e.found THEN
+    IF e.is_live THEN
         RETURN QUERY SELECT e.value_text, e.value_json, e.value_bytes, e.value_int;
     END IF;
 END $body$;

@@ -41,20 +41,20 @@ COMMENT ON FUNCTION cache._volatile_function_in(jsonb) IS 'a volatile function t
 CREATE OR REPLACE FUNCTION cache._tags_of(plan jsonb, has_key boolean, has_terms boolean) RETURNS text[]
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
-    relation regclass;
+    table_read regclass;
     tag text;
     tags text[] := '{}';
 BEGIN
-    FOR relation IN SELECT cache._tables_of($1) LOOP
-        IF has_key AND (SELECT c.relrowsecurity FROM pg_class AS c WHERE c.oid = relation) THEN
-            PERFORM cache._error('not remembered', format('a query on table %s under one key: it has row-level security', relation),
+    FOR table_read IN SELECT cache._tables_of($1) LOOP
+        IF has_key AND (SELECT c.relrowsecurity FROM pg_class AS c WHERE c.oid = table_read) THEN
+            PERFORM cache._error('not remembered', format('a query on table %s under one key: it has row-level security', table_read),
                 'Leave key out, so that each role has a result of its own.');
         END IF;
-        tag := (SELECT min(w.tag) FROM cache.watched AS w WHERE w.relation = _tags_of.relation AND w.tag NOT LIKE '%{%');
+        tag := (SELECT min(w.tag) FROM cache.watched AS w WHERE w.relation = table_read AND w.tag NOT LIKE '%{%');
         IF tag IS NOT NULL THEN
             tags := tags || tag;
         ELSIF NOT has_terms THEN
-            PERFORM cache._error('not watched', relation::text);
+            PERFORM cache._error('not watched', table_read::text);
         END IF;
     END LOOP;
     RETURN tags;

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION cache._swap(
 RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
 DECLARE
-    expires_at timestamptz := 'infinity';
+    new_expires_at timestamptz := 'infinity';
 BEGIN
     PERFORM cache._check_key($1);
     IF num_nulls($2, $3, $4, $5) = 4 OR num_nulls($6, $7, $8, $9) = 4 THEN
@@ -17,11 +17,11 @@ BEGIN
             RETURN false;
         END IF;
         IF $10 IS NOT NULL OR {default_ttl} IS NOT NULL THEN
-            expires_at := cache._expiry(coalesce($10, {default_ttl}));
+            new_expires_at := cache._expiry(coalesce($10, {default_ttl}));
         END IF;
         PERFORM cache._check_size($1, NULL, coalesce(octet_length($6), pg_column_size($7) - 4, octet_length($8), 8),
             {max_size}, $11);
-        UPDATE cache.{table} AS e SET expires_at = _swap.expires_at, value_text = $6, value_json = $7, value_bytes = $8,
+        UPDATE cache.{table} AS e SET expires_at = new_expires_at, value_text = $6, value_json = $7, value_bytes = $8,
             value_int = $9, fresh_until = NULL, fill_micros = NULL
         WHERE e.key = $1 AND e.expires_at > clock_timestamp()
             AND (e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of))
@@ -39,7 +39,7 @@ CREATE OR REPLACE FUNCTION cache._reschedule(key text, ttl interval, cache text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
 DECLARE
-    expires_at timestamptz := 'infinity';
+    new_expires_at timestamptz := 'infinity';
 BEGIN
     PERFORM cache._check_key($1);
     -- each cache
@@ -48,9 +48,9 @@ BEGIN
             RETURN false;
         END IF;
         IF $2 IS NOT NULL OR {default_ttl} IS NOT NULL THEN
-            expires_at := cache._expiry(coalesce($2, {default_ttl}));
+            new_expires_at := cache._expiry(coalesce($2, {default_ttl}));
         END IF;
-        UPDATE cache.{table} AS e SET expires_at = _reschedule.expires_at
+        UPDATE cache.{table} AS e SET expires_at = new_expires_at
         WHERE e.key = $1 AND e.expires_at > clock_timestamp()
             AND (e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of));
         RETURN FOUND;
@@ -70,7 +70,7 @@ DECLARE
     highest CONSTANT bigint := 9223372036854775807;
     now CONSTANT timestamptz := clock_timestamp();
     first CONSTANT bigint := CASE WHEN $4 + $2 BETWEEN lowest AND highest THEN $4 + $2 END;
-    expires_at timestamptz := 'infinity';
+    new_expires_at timestamptz := 'infinity';
     result bigint;
     kind text;
 BEGIN
@@ -89,12 +89,12 @@ BEGIN
             RETURN first;
         END IF;
         IF $3 IS NOT NULL OR {default_ttl} IS NOT NULL THEN
-            expires_at := cache._expiry(coalesce($3, {default_ttl}));
+            new_expires_at := cache._expiry(coalesce($3, {default_ttl}));
         END IF;
         -- Only where somebody else changes the entry between the statements does it take more than one round.
         LOOP
             IF first IS NOT NULL THEN
-                INSERT INTO cache.{table} AS e (expires_at, key, value_int) VALUES (_count.expires_at, $1, first)
+                INSERT INTO cache.{table} AS e (expires_at, key, value_int) VALUES (new_expires_at, $1, first)
                 ON CONFLICT (key) DO UPDATE SET (expires_at, value_int, as_of, tags, basis) = (
                         SELECT coalesce(l.expires_at, excluded.expires_at), coalesce(e.value_int + l.step, excluded.value_int),
                             l.as_of, l.tags, l.basis
@@ -131,9 +131,9 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._count(text, numeric, interval, bigint, text) IS 'changes a counter, for incr and decr';
 
--- Deletes an entry. `found` is NULL where there was none, and false where it was not live.
+-- Deletes an entry. `is_live` is NULL where there was none, and false where it was not live.
 CREATE OR REPLACE FUNCTION cache._remove(
-    key text, cache text, VARIADIC needed text[], OUT found boolean, OUT value_text text, OUT value_json jsonb,
+    key text, cache text, VARIADIC needed text[], OUT is_live boolean, OUT value_text text, OUT value_json jsonb,
     OUT value_bytes bytea, OUT value_int bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
@@ -147,7 +147,7 @@ BEGIN
         DELETE FROM cache.{table} AS e WHERE e.key = $1
         RETURNING e.expires_at > clock_timestamp() AND (e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of)),
             e.value_text, e.value_json, e.value_bytes, e.value_int
-        INTO found, value_text, value_json, value_bytes, value_int;
+        INTO is_live, value_text, value_json, value_bytes, value_int;
         RETURN;
     END IF;
     -- end

@@ -1,7 +1,7 @@
--- The live entry under a key, for functions that need more of it than its value. `found` is NULL where there is no entry,
+-- The live entry under a key, for functions that need more of it than its value. `is_live` is NULL where there is no entry,
 -- and false where an invalidation has hit it.
 CREATE OR REPLACE FUNCTION cache._peek(
-    key text, cache text, OUT found boolean, OUT value_text text, OUT value_json jsonb, OUT value_bytes bytea,
+    key text, cache text, OUT is_live boolean, OUT value_text text, OUT value_json jsonb, OUT value_bytes bytea,
     OUT value_int bigint, OUT expires_at timestamptz, OUT fresh_until timestamptz, OUT version text)
 LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
@@ -14,7 +14,7 @@ BEGIN
         END IF;
         SELECT e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of), e.value_text, e.value_json, e.value_bytes,
             e.value_int, e.expires_at, e.fresh_until, e.xmin::pg_catalog.text
-        INTO found, value_text, value_json, value_bytes, value_int, expires_at, fresh_until, version
+        INTO is_live, value_text, value_json, value_bytes, value_int, expires_at, fresh_until, version
         FROM cache.{table} AS e
         WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp();
         RETURN;

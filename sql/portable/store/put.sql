@@ -11,9 +11,9 @@ DECLARE
     policy_ttl interval;
     policy_size bigint;
     size bigint;
-    expires_at timestamptz := 'infinity';
-    fresh_until timestamptz;
-    basis pg_catalog.pg_snapshot;
+    new_expires_at timestamptz := 'infinity';
+    new_fresh_until timestamptz;
+    new_basis pg_catalog.pg_snapshot;
     based_at timestamptz;
     own_tags text[];
 BEGIN
@@ -42,10 +42,10 @@ BEGIN
     END IF;
 
     IF $6 IS NOT NULL OR policy_ttl IS NOT NULL THEN
-        expires_at := cache._expiry(COALESCE($6, policy_ttl));
+        new_expires_at := cache._expiry(COALESCE($6, policy_ttl));
     END IF;
     IF $7 IS NOT NULL THEN
-        fresh_until := cache._fresh_until($7, expires_at);
+        new_fresh_until := cache._fresh_until($7, new_expires_at);
     END IF;
     IF $9 OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN
         PERFORM cache._error('as_of in future');
@@ -54,8 +54,8 @@ BEGIN
         PERFORM cache._check_tags($8, $1);
         own_tags := $8;
         -- Without as_of, a value is of the transaction's start.
-        SELECT b.basis, b.at INTO basis, based_at FROM cache._basis(COALESCE($9, pg_catalog.transaction_timestamp())) AS b;
-        IF NOT cache._is_current(own_tags, basis, based_at) THEN
+        SELECT b.basis, b.at INTO new_basis, based_at FROM cache._basis(COALESCE($9, pg_catalog.transaction_timestamp())) AS b;
+        IF NOT cache._is_current(own_tags, new_basis, based_at) THEN
             IF $11 OPERATOR(pg_catalog.=) 'same' THEN
                 RETURN false;
             END IF;
@@ -75,15 +75,15 @@ BEGIN
     -- each cache
     IF $10 OPERATOR(pg_catalog.=) {name} THEN
         IF $11 OPERATOR(pg_catalog.=) 'present' THEN
-            UPDATE cache.{table} AS e SET expires_at = _put.expires_at, value_text = $2, value_json = $3, value_bytes = $4,
-                value_int = $5, fresh_until = _put.fresh_until, as_of = based_at, tags = own_tags, fill_micros = $13,
-                basis = _put.basis
+            UPDATE cache.{table} AS e SET expires_at = new_expires_at, value_text = $2, value_json = $3, value_bytes = $4,
+                value_int = $5, fresh_until = new_fresh_until, as_of = based_at, tags = own_tags, fill_micros = $13,
+                basis = new_basis
             WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
                 AND (e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of));
         ELSE
             INSERT INTO cache.{table} AS e (expires_at, key, value_text, value_json, value_bytes, value_int, fresh_until,
                 as_of, tags, fill_micros, basis)
-            VALUES (_put.expires_at, $1, $2, $3, $4, $5, _put.fresh_until, based_at, own_tags, $13, _put.basis)
+            VALUES (new_expires_at, $1, $2, $3, $4, $5, new_fresh_until, based_at, own_tags, $13, new_basis)
             ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
                 value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
                 fresh_until = excluded.fresh_until, as_of = excluded.as_of, tags = excluded.tags,

@@ -9,10 +9,9 @@ DECLARE
     is_known boolean;
     policy_ttl interval;
     policy_size bigint;
-    size bigint;
-    expires_at timestamptz := 'infinity';
-    fresh_until timestamptz;
-    basis pg_snapshot;
+    new_expires_at timestamptz := 'infinity';
+    new_fresh_until timestamptz;
+    new_basis pg_snapshot;
     based_at timestamptz;
     own_tags text[];
     distinct_keys bigint := (SELECT count(DISTINCT k) FROM unnest($1) AS k);
@@ -45,10 +44,10 @@ BEGIN
     END IF;
 
     IF $5 IS NOT NULL OR policy_ttl IS NOT NULL THEN
-        expires_at := cache._expiry(coalesce($5, policy_ttl));
+        new_expires_at := cache._expiry(coalesce($5, policy_ttl));
     END IF;
     IF $6 IS NOT NULL THEN
-        fresh_until := cache._fresh_until($6, expires_at);
+        new_fresh_until := cache._fresh_until($6, new_expires_at);
     END IF;
     IF $8 > clock_timestamp() THEN
         PERFORM cache._error('as_of in future');
@@ -56,8 +55,8 @@ BEGIN
     IF cardinality($7) > 0 THEN
         PERFORM cache._check_tags($7, k) FROM unnest($1) AS k;
         own_tags := $7;
-        SELECT b.basis, b.at INTO basis, based_at FROM cache._basis(coalesce($8, transaction_timestamp())) AS b;
-        IF NOT cache._is_current(own_tags, basis, based_at) THEN
+        SELECT b.basis, b.at INTO new_basis, based_at FROM cache._basis(coalesce($8, transaction_timestamp())) AS b;
+        IF NOT cache._is_current(own_tags, new_basis, based_at) THEN
             PERFORM cache._note_moment();
         END IF;
     END IF;
@@ -70,7 +69,7 @@ BEGIN
     -- each cache
     IF $9 = {name} THEN
         INSERT INTO cache.{table} AS e (expires_at, key, value_text, value_json, value_bytes, fresh_until, as_of, tags, basis)
-        SELECT _put_many.expires_at, v.k, v.t, v.j, v.b, _put_many.fresh_until, based_at, own_tags, _put_many.basis
+        SELECT new_expires_at, v.k, v.t, v.j, v.b, new_fresh_until, based_at, own_tags, new_basis
         FROM (
             SELECT DISTINCT ON (u.k COLLATE "C") u.* FROM ROWS FROM (unnest($1), unnest($2), unnest($3), unnest($4))
                 WITH ORDINALITY AS u (k, t, j, b, place)
