@@ -1,6 +1,7 @@
 #!/bin/sh
-# Assembles the portable edition, sql/portable/pg_stash.sql and its pg_tle package, from its parts and from what the native
-# edition has in sql/. With --check it only says whether the files that are there are up to date.
+# Assembles the portable edition, sql/portable/pg_stash.sql, its pg_tle package and the scripts that remove and move it, from
+# parts in sql/portable/ and from what the native edition has in sql/. With --check it only says whether the files that are
+# there are up to date.
 . "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
@@ -89,9 +90,41 @@ body() {
 BEGIN;
 TEXT
     body
-    cat $PARTS/schedule.sql
+    cat $PARTS/schedule.sql $PARTS/moving/in.sql
     echo "COMMIT;"
 } >"$out/pg_stash.sql"
+
+{
+    echo "-- Removes the portable edition of pg_stash from a database. Run it as the role that has installed it."
+    echo "BEGIN;"
+    cat $PARTS/moving/remove.sql
+    echo "COMMIT;"
+} >"$out/uninstall.sql"
+
+{
+    cat <<TEXT
+-- Moves a database from the portable edition to the native one, once its library is installed on the server. Run it as a
+-- superuser; the role that had installed the portable edition keeps all privileges. Policies, privileges, watched tables and
+-- entries without tags stay. It is one transaction: where it fails, everything is as before.
+BEGIN;
+TEXT
+    cat $PARTS/moving/out.sql $PARTS/moving/remove.sql
+    echo "CREATE EXTENSION pg_stash;"
+    cat $PARTS/moving/in.sql
+    echo "COMMIT;"
+} >"$out/to_native.sql"
+
+{
+    cat <<TEXT
+-- Moves a database from the native edition back to the portable one. Run it as a superuser, and then, as the same role,
+-- pg_stash.sql, which takes in what this one sets aside in the schema pg_stash_aside.
+BEGIN;
+TEXT
+    cat $PARTS/moving/out.sql
+    echo "DROP EXTENSION pg_stash;"
+    echo "DROP SCHEMA IF EXISTS cache;"
+    echo "COMMIT;"
+} >"$out/to_portable.sql"
 
 {
     cat <<TEXT
@@ -104,7 +137,7 @@ TEXT
     echo '$_pg_tle_$);'
 } >"$out/pg_stash--pgtle.sql"
 
-for file in pg_stash.sql pg_stash--pgtle.sql; do
+for file in pg_stash.sql pg_stash--pgtle.sql uninstall.sql to_native.sql to_portable.sql; do
     if [ "${1:-}" = --check ]; then
         cmp -s "$out/$file" $PARTS/$file || fail "$PARTS/$file is not up to date" "Run: make portable"
     else

@@ -1371,7 +1371,7 @@ COMMENT ON FUNCTION cache._entries() IS 'the definition of a cache''s table';
 
 -- Puts the names and policies of the caches into the definitions, and runs them.
 CREATE OR REPLACE FUNCTION cache._make_store() RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $body$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET client_min_messages = warning SET intervalstyle = postgres AS $body$
 DECLARE
     definition text;
     part text;
@@ -1386,11 +1386,10 @@ BEGIN
                 made := made || part || E'\n';
             ELSE
                 made := made || (
-                    SELECT string_agg(replace(replace(replace(replace(replace(replace(substr(part, 12),
+                    SELECT string_agg(replace(replace(replace(replace(replace(substr(part, 12),
                         '{name}', quote_literal(name)), '{table}', cache._table(name)), '{durable}', durable::text),
-                        '{default_ttl}', coalesce(format('%L::interval', default_ttl::text), 'NULL::interval')),
-                        '{max_size}', coalesce(format('%s::bigint', max_size), 'NULL::bigint')),
-                        '{max_entries}', coalesce(format('%s::bigint', max_entries), 'NULL::bigint')), '' ORDER BY name <> 'default', name)
+                        '{default_ttl}', format('%L::interval', default_ttl)),
+                        '{max_size}', format('%L::bigint', max_size)), '' ORDER BY name <> 'default', name)
                     FROM cache.caches);
             END IF;
         END LOOP;
@@ -2726,5 +2725,46 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     RAISE WARNING USING MESSAGE = 'pg_cron does not sweep the caches: ' || SQLERRM,
         HINT = 'Writers do. Somebody who may use pg_cron can run: SELECT cron.schedule(''pg_stash sweep'', ''* * * * *'', ''SELECT cache.sweep()'')';
+END $$;
+-- Takes in what has been set aside by a move from the other edition, if there is any.
+DO $$
+DECLARE
+    policy record;
+    relation text;
+    privilege record;
+BEGIN
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF to_regnamespace('pg_stash_aside') IS NULL THEN
+        RETURN;
+    END IF;
+    FOR policy IN SELECT * FROM pg_stash_aside.policies LOOP
+        relation := CASE policy.name WHEN 'default' THEN 'entries' ELSE 'entries_' || policy.name END;
+        IF EXISTS (SELECT FROM cache.caches WHERE name = policy.name) THEN
+            UPDATE cache.caches SET default_ttl = policy.default_ttl, max_size = policy.max_size,
+                max_entries = policy.max_entries, durable = policy.durable WHERE name = policy.name;
+        ELSE
+            INSERT INTO cache.caches (name, default_ttl, max_size, max_entries, durable)
+            VALUES (policy.name, policy.default_ttl, policy.max_size, policy.max_entries, policy.durable);
+        END IF;
+        EXECUTE format('INSERT INTO cache.%1$I (expires_at, key, value_text, value_json, value_bytes, value_int, fresh_until, fill_micros)
+            SELECT expires_at, key, value_text, value_json, value_bytes, value_int, fresh_until, fill_micros
+            FROM pg_stash_aside.%1$I ORDER BY key ON CONFLICT DO NOTHING', relation);
+    END LOOP;
+    DELETE FROM cache.caches WHERE name NOT IN (SELECT name FROM pg_stash_aside.policies);
+    FOR privilege IN
+        SELECT g.object, g.privilege_type, g.is_grantable, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END AS grantee
+        FROM pg_stash_aside.grants AS g
+        WHERE g.grantee = 0 OR g.grantee IN (SELECT oid FROM pg_roles WHERE rolname <> current_user)
+    LOOP
+        IF privilege.object = 'SCHEMA cache' OR to_regclass(split_part(privilege.object, ' ', 2)) IS NOT NULL THEN
+            EXECUTE format('GRANT %s ON %s TO %s%s', privilege.privilege_type, privilege.object, privilege.grantee,
+                CASE WHEN privilege.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
+        END IF;
+    END LOOP;
+    IF to_regprocedure('cache.watch(regclass,text)') IS NOT NULL THEN
+        PERFORM cache.watch(w.relation, w.tag) FROM pg_stash_aside.watches AS w;
+    END IF;
+    PERFORM set_config('client_min_messages', 'warning', true);
+    DROP SCHEMA pg_stash_aside CASCADE;
 END $$;
 COMMIT;

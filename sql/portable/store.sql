@@ -20,7 +20,7 @@ COMMENT ON FUNCTION cache._entries() IS 'the definition of a cache''s table';
 
 -- Puts the names and policies of the caches into the definitions, and runs them.
 CREATE OR REPLACE FUNCTION cache._make_store() RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $body$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET client_min_messages = warning SET intervalstyle = postgres AS $body$
 DECLARE
     definition text;
     part text;
@@ -35,11 +35,10 @@ BEGIN
                 made := made || part || E'\n';
             ELSE
                 made := made || (
-                    SELECT string_agg(replace(replace(replace(replace(replace(replace(substr(part, 12),
+                    SELECT string_agg(replace(replace(replace(replace(replace(substr(part, 12),
                         '{name}', quote_literal(name)), '{table}', cache._table(name)), '{durable}', durable::text),
-                        '{default_ttl}', coalesce(format('%L::interval', default_ttl::text), 'NULL::interval')),
-                        '{max_size}', coalesce(format('%s::bigint', max_size), 'NULL::bigint')),
-                        '{max_entries}', coalesce(format('%s::bigint', max_entries), 'NULL::bigint')), '' ORDER BY name <> 'default', name)
+                        '{default_ttl}', format('%L::interval', default_ttl)),
+                        '{max_size}', format('%L::bigint', max_size)), '' ORDER BY name <> 'default', name)
                     FROM cache.caches);
             END IF;
         END LOOP;
