@@ -117,7 +117,7 @@ TEXT
 {
     cat <<TEXT
 -- Moves a database from the native edition back to the portable one. Run it as a superuser, and then, as the same role,
--- pg_stash.sql, which takes in what this one sets aside in the schema pg_stash_aside.
+-- pg_stash.sql, which takes in what this one sets aside in the schema cache_aside.
 BEGIN;
 TEXT
     cat $PARTS/moving/out.sql

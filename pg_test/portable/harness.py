@@ -13,13 +13,14 @@ import psycopg
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "sql/portable/pg_stash.sql"
-PG_BIN = pathlib.Path(os.environ["PG_BIN"])
+PG_BIN = os.environ["PG_BIN"]
 
 
 class Server:
     """A cluster in a directory of its own, which listens on a socket there and on nothing else."""
 
-    def __init__(self, *settings):
+    def __init__(self, *settings, pg_bin=PG_BIN):
+        self.pg_bin = pathlib.Path(pg_bin)
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="pg_stash-portable-", dir="/tmp"))
         self.is_root = os.geteuid() == 0
         if self.is_root:
@@ -35,7 +36,7 @@ class Server:
 
     def run(self, tool, *arguments):
         prefix = ["runuser", "-u", "postgres", "--"] if self.is_root else []
-        command = prefix + ["env", "-u", "RUST_BACKTRACE", "-C", "/", str(PG_BIN / tool), *map(str, arguments)]
+        command = prefix + ["env", "-u", "RUST_BACKTRACE", "-C", "/", str(self.pg_bin / tool), *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(f"{tool}: {done.stdout}{done.stderr}")
@@ -126,10 +127,11 @@ class Case(unittest.TestCase):
     """Tests on one server, each in a database of its own, where the ordinary role `app` has installed the cache."""
 
     settings = ()
+    pg_bin = PG_BIN
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Server(*cls.settings)
+        cls.server = Server(*cls.settings, pg_bin=cls.pg_bin)
         admin = Session(cls.server, "postgres", "postgres")
         admin.run("CREATE ROLE app LOGIN")
         admin.run("CREATE DATABASE template OWNER app")

@@ -2730,15 +2730,15 @@ END $$;
 DO $$
 DECLARE
     policy record;
-    relation text;
+    entries_table text;
     privilege record;
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-    IF to_regnamespace('pg_stash_aside') IS NULL THEN
+    IF to_regnamespace('cache_aside') IS NULL THEN
         RETURN;
     END IF;
-    FOR policy IN SELECT * FROM pg_stash_aside.policies LOOP
-        relation := CASE policy.name WHEN 'default' THEN 'entries' ELSE 'entries_' || policy.name END;
+    FOR policy IN SELECT * FROM cache_aside.policies LOOP
+        entries_table := CASE policy.name WHEN 'default' THEN 'entries' ELSE 'entries_' || policy.name END;
         IF EXISTS (SELECT FROM cache.caches WHERE name = policy.name) THEN
             UPDATE cache.caches SET default_ttl = policy.default_ttl, max_size = policy.max_size,
                 max_entries = policy.max_entries, durable = policy.durable WHERE name = policy.name;
@@ -2748,12 +2748,12 @@ BEGIN
         END IF;
         EXECUTE format('INSERT INTO cache.%1$I (expires_at, key, value_text, value_json, value_bytes, value_int, fresh_until, fill_micros)
             SELECT expires_at, key, value_text, value_json, value_bytes, value_int, fresh_until, fill_micros
-            FROM pg_stash_aside.%1$I ORDER BY key ON CONFLICT DO NOTHING', relation);
+            FROM cache_aside.%1$I ORDER BY key ON CONFLICT DO NOTHING', entries_table);
     END LOOP;
-    DELETE FROM cache.caches WHERE name NOT IN (SELECT name FROM pg_stash_aside.policies);
+    DELETE FROM cache.caches WHERE name NOT IN (SELECT name FROM cache_aside.policies);
     FOR privilege IN
         SELECT g.object, g.privilege_type, g.is_grantable, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END AS grantee
-        FROM pg_stash_aside.grants AS g
+        FROM cache_aside.grants AS g
         WHERE g.grantee = 0 OR g.grantee IN (SELECT oid FROM pg_roles WHERE rolname <> current_user)
     LOOP
         IF privilege.object = 'SCHEMA cache' OR to_regclass(split_part(privilege.object, ' ', 2)) IS NOT NULL THEN
@@ -2762,9 +2762,9 @@ BEGIN
         END IF;
     END LOOP;
     IF to_regprocedure('cache.watch(regclass,text)') IS NOT NULL THEN
-        PERFORM cache.watch(w.relation, w.tag) FROM pg_stash_aside.watches AS w;
+        PERFORM cache.watch(w.relation, w.tag) FROM cache_aside.watches AS w;
     END IF;
     PERFORM set_config('client_min_messages', 'warning', true);
-    DROP SCHEMA pg_stash_aside CASCADE;
+    DROP SCHEMA cache_aside CASCADE;
 END $$;
 COMMIT;

@@ -7,12 +7,12 @@ BEGIN;
 DO $$
 DECLARE
     cache_name text;
-    relation text;
+    entries_table text;
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-    CREATE SCHEMA pg_stash_aside;
-    CREATE TABLE pg_stash_aside.policies AS SELECT name, default_ttl, max_size, max_entries, durable FROM cache.caches;
-    CREATE TABLE pg_stash_aside.grants AS
+    CREATE SCHEMA cache_aside;
+    CREATE TABLE cache_aside.policies AS SELECT name, default_ttl, max_size, max_entries, durable FROM cache.caches;
+    CREATE TABLE cache_aside.grants AS
         SELECT 'SCHEMA cache' AS object, a.privilege_type, a.grantee, a.is_grantable
         FROM pg_namespace AS n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS a WHERE n.nspname = 'cache'
         UNION ALL
@@ -21,15 +21,15 @@ BEGIN
         WHERE c.relnamespace = 'cache'::regnamespace
             AND (c.relname IN ('caches', 'stats', 'sweeper', 'watched', 'entries')
                 OR c.relname IN (SELECT 'entries_' || name FROM cache.caches));
-    CREATE TABLE pg_stash_aside.watches (relation regclass, tag text);
+    CREATE TABLE cache_aside.watches (relation regclass, tag text);
     IF to_regclass('cache.watched') IS NOT NULL THEN
-        INSERT INTO pg_stash_aside.watches SELECT w.relation, w.tag FROM cache.watched AS w;
-        PERFORM cache.unwatch(w.relation) FROM (SELECT DISTINCT relation FROM pg_stash_aside.watches) AS w;
+        INSERT INTO cache_aside.watches SELECT w.relation, w.tag FROM cache.watched AS w;
+        PERFORM cache.unwatch(w.relation) FROM (SELECT DISTINCT relation FROM cache_aside.watches) AS w;
     END IF;
     FOR cache_name IN SELECT name FROM cache.caches LOOP
-        relation := CASE cache_name WHEN 'default' THEN 'entries' ELSE 'entries_' || cache_name END;
-        EXECUTE format('CREATE UNLOGGED TABLE pg_stash_aside.%1$I AS SELECT expires_at, key, value_text, value_json, value_bytes,
-            value_int, fresh_until, fill_micros FROM cache.%1$I WHERE tags IS NULL AND expires_at > clock_timestamp()', relation);
+        entries_table := CASE cache_name WHEN 'default' THEN 'entries' ELSE 'entries_' || cache_name END;
+        EXECUTE format('CREATE UNLOGGED TABLE cache_aside.%1$I AS SELECT expires_at, key, value_text, value_json, value_bytes,
+            value_int, fresh_until, fill_micros FROM cache.%1$I WHERE tags IS NULL AND expires_at > clock_timestamp()', entries_table);
     END LOOP;
 END $$;
 -- Removes everything that the portable edition has made, and nothing else. If something that it has not made depends on it, or is
@@ -50,7 +50,7 @@ BEGIN
     EXCEPTION WHEN OTHERS THEN
         RAISE WARNING USING MESSAGE = 'the job of pg_cron stays: ' || SQLERRM;
     END;
-    FOR command IN
+    FOREACH command IN ARRAY ARRAY(
         SELECT * FROM (
             SELECT format('DROP TRIGGER %I ON %s', t.tgname, t.tgrelid::regclass)
             FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
@@ -64,7 +64,7 @@ BEGIN
         UNION ALL SELECT format('DROP TABLE cache.%I', name) FROM unnest(ARRAY[
             'caches', '_invalidations', '_moments', '_horizon', '_leases', '_passes', '_baselines']) AS name
         UNION ALL SELECT 'DROP SCHEMA cache'
-    LOOP
+    ) LOOP
         EXECUTE command;
     END LOOP;
 END $$;
@@ -73,15 +73,15 @@ CREATE EXTENSION pg_stash;
 DO $$
 DECLARE
     policy record;
-    relation text;
+    entries_table text;
     privilege record;
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-    IF to_regnamespace('pg_stash_aside') IS NULL THEN
+    IF to_regnamespace('cache_aside') IS NULL THEN
         RETURN;
     END IF;
-    FOR policy IN SELECT * FROM pg_stash_aside.policies LOOP
-        relation := CASE policy.name WHEN 'default' THEN 'entries' ELSE 'entries_' || policy.name END;
+    FOR policy IN SELECT * FROM cache_aside.policies LOOP
+        entries_table := CASE policy.name WHEN 'default' THEN 'entries' ELSE 'entries_' || policy.name END;
         IF EXISTS (SELECT FROM cache.caches WHERE name = policy.name) THEN
             UPDATE cache.caches SET default_ttl = policy.default_ttl, max_size = policy.max_size,
                 max_entries = policy.max_entries, durable = policy.durable WHERE name = policy.name;
@@ -91,12 +91,12 @@ BEGIN
         END IF;
         EXECUTE format('INSERT INTO cache.%1$I (expires_at, key, value_text, value_json, value_bytes, value_int, fresh_until, fill_micros)
             SELECT expires_at, key, value_text, value_json, value_bytes, value_int, fresh_until, fill_micros
-            FROM pg_stash_aside.%1$I ORDER BY key ON CONFLICT DO NOTHING', relation);
+            FROM cache_aside.%1$I ORDER BY key ON CONFLICT DO NOTHING', entries_table);
     END LOOP;
-    DELETE FROM cache.caches WHERE name NOT IN (SELECT name FROM pg_stash_aside.policies);
+    DELETE FROM cache.caches WHERE name NOT IN (SELECT name FROM cache_aside.policies);
     FOR privilege IN
         SELECT g.object, g.privilege_type, g.is_grantable, CASE g.grantee WHEN 0 THEN 'PUBLIC' ELSE g.grantee::regrole::text END AS grantee
-        FROM pg_stash_aside.grants AS g
+        FROM cache_aside.grants AS g
         WHERE g.grantee = 0 OR g.grantee IN (SELECT oid FROM pg_roles WHERE rolname <> current_user)
     LOOP
         IF privilege.object = 'SCHEMA cache' OR to_regclass(split_part(privilege.object, ' ', 2)) IS NOT NULL THEN
@@ -105,9 +105,9 @@ BEGIN
         END IF;
     END LOOP;
     IF to_regprocedure('cache.watch(regclass,text)') IS NOT NULL THEN
-        PERFORM cache.watch(w.relation, w.tag) FROM pg_stash_aside.watches AS w;
+        PERFORM cache.watch(w.relation, w.tag) FROM cache_aside.watches AS w;
     END IF;
     PERFORM set_config('client_min_messages', 'warning', true);
-    DROP SCHEMA pg_stash_aside CASCADE;
+    DROP SCHEMA cache_aside CASCADE;
 END $$;
 COMMIT;

@@ -18,7 +18,7 @@ BEGIN
     EXCEPTION WHEN OTHERS THEN
         RAISE WARNING USING MESSAGE = 'the job of pg_cron stays: ' || SQLERRM;
     END;
-    FOR command IN
+    FOREACH command IN ARRAY ARRAY(
         SELECT * FROM (
             SELECT format('DROP TRIGGER %I ON %s', t.tgname, t.tgrelid::regclass)
             FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
@@ -32,7 +32,7 @@ BEGIN
         UNION ALL SELECT format('DROP TABLE cache.%I', name) FROM unnest(ARRAY[
             'caches', '_invalidations', '_moments', '_horizon', '_leases', '_passes', '_baselines']) AS name
         UNION ALL SELECT 'DROP SCHEMA cache'
-    LOOP
+    ) LOOP
         EXECUTE command;
     END LOOP;
 END $$;
