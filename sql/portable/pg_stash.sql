@@ -641,7 +641,19 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._blocks(text) IS 'the size of a cache''s table in blocks';
 
--- A piece of the work, after so many writes. Where the cache is over its budget it goes on until as much has gone as came.
+-- About how many entries there are: PostgreSQL's own count, which other sessions bring up to date each second, and what this
+-- one has not told yet. 0: not known.
+CREATE OR REPLACE FUNCTION cache._entries_about(cache text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    relation oid := to_regclass('cache.' || cache._table($1));
+BEGIN
+    RETURN pg_stat_get_live_tuples(relation) + pg_stat_get_xact_tuples_inserted(relation) - pg_stat_get_xact_tuples_deleted(relation);
+END $body$;
+COMMENT ON FUNCTION cache._entries_about(text) IS 'about how many entries there are in a cache';
+
+-- A piece of the work, after so many writes. A small table that has a budget is looked at as a whole. Of a large one it is a
+-- few blocks, and more of them, in a cache that is over its budget, until more has gone than came.
 CREATE OR REPLACE FUNCTION cache._sweep_piece(cache text, writes bigint DEFAULT 50) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
@@ -649,6 +661,7 @@ DECLARE
     policy cache.caches;
     total bigint := cache._blocks($1);
     count bigint := least(total, greatest(16, $2 / 10));
+    entries bigint;
     first bigint;
     gone bigint := 0;
     swept record;
@@ -657,12 +670,19 @@ BEGIN
         RETURN;
     END IF;
     SELECT * INTO policy FROM cache.caches AS c WHERE c.name = $1;
-    FOR round IN 1 .. 8 LOOP
+    IF total <= 128 AND num_nonnulls(policy.max_entries, policy.max_size) > 0 THEN
+        count := total;
+    END IF;
+    FOR round IN 1 .. 32 LOOP
+        entries := CASE WHEN count < total THEN nullif(cache._entries_about($1), 0) END;
         first := floor(random() * (total - count + 1))::bigint;
-        swept := cache._sweep_blocks($1, first, first + count, policy.max_entries * count / total,
-            (policy.max_size::numeric * count / total)::bigint);
-        gone := gone + swept.expired + swept.evicted;
-        EXIT WHEN swept.evicted = 0 OR gone >= $2 OR count = total;
+        -- Without a count the blocks are held to their share of the budget.
+        swept := cache._sweep_blocks($1, first, first + count, entries,
+            CASE WHEN entries IS NULL THEN policy.max_entries * count / total ELSE policy.max_entries END,
+            CASE WHEN entries IS NULL THEN (policy.max_size::numeric * count / total)::bigint ELSE policy.max_size END,
+            CASE WHEN count < total THEN 3 * $2 - gone END);
+        gone := gone + swept.evicted;
+        EXIT WHEN count = total OR gone >= 2 * $2 OR swept.scanned > 0 AND swept.evicted = 0;
     END LOOP;
 END $body$;
 COMMENT ON FUNCTION cache._sweep_piece(text, bigint) IS 'sweeps a few blocks, as a part of a write';
@@ -708,7 +728,8 @@ DECLARE
 BEGIN
     FOR policy IN SELECT p.* FROM cache._policies($1) AS p ORDER BY p.name LOOP
         CONTINUE WHEN NOT cache._may_write(policy.name, 'DELETE');
-        swept := cache._sweep_blocks(policy.name, 0, cache._blocks(policy.name), policy.max_entries, policy.max_size);
+        swept := cache._sweep_blocks(policy.name, 0, cache._blocks(policy.name), NULL, policy.max_entries, policy.max_size,
+            NULL);
         totals := ARRAY[totals[1] + swept.scanned, totals[2] + swept.expired, totals[3] + swept.evicted];
         cache := policy.name;
         scanned := swept.scanned;
@@ -1259,11 +1280,12 @@ COMMENT ON FUNCTION cache._put_many(text[], text[], jsonb[], bytea[], interval, 
 $definitions$
     UNION ALL
     SELECT $definitions$
--- Looks at a range of blocks: removes what has expired or been invalidated, and evicts what is over these blocks' share of the
--- budget. Who goes is a matter of chance, and the longer ago an entry was written the worse is its chance. Rows that somebody
--- has locked are left alone.
+-- Looks at a range of blocks: removes what has expired or been invalidated, and then, where the cache is over its budget, as
+-- much as is needed, but not more than `most` entries. How many entries there are in all the blocks is what the range itself
+-- says if `entries` is NULL. Who goes is a matter of chance, and the longer ago an entry was written the worse is its chance.
+-- Rows that somebody has locked are left alone.
 CREATE OR REPLACE FUNCTION cache._sweep_blocks(
-    cache text, first bigint, next bigint, share_entries bigint, share_bytes bigint,
+    cache text, first bigint, next bigint, entries bigint, max_entries bigint, max_size bigint, most bigint,
     OUT scanned bigint, OUT expired bigint, OUT evicted bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
@@ -1273,6 +1295,8 @@ DECLARE
     dead tid[];
     live bigint;
     live_bytes bigint;
+    kept bigint;
+    kept_bytes bigint := CASE WHEN $4 IS NULL THEN $6 END;
 BEGIN
     expired := 0;
     evicted := 0;
@@ -1293,14 +1317,16 @@ BEGIN
                 FOR UPDATE SKIP LOCKED));
             GET DIAGNOSTICS expired = ROW_COUNT;
         END IF;
-        IF live > $4 OR live_bytes > $5 THEN
+        -- The bytes of all entries are as many for each as here.
+        kept := live - least($7, greatest(coalesce($4, live) - $5, coalesce($4, live) - $6 * live / nullif(live_bytes, 0), 0));
+        IF kept < live OR live_bytes > kept_bytes THEN
             DELETE FROM cache.{table} AS e WHERE e.ctid = ANY (ARRAY(
                 SELECT d.ctid FROM cache.{table} AS d WHERE d.ctid = ANY (ARRAY(
                     SELECT r.ctid FROM (
-                        SELECT e.ctid, row_number() OVER kept AS entries, sum((44 + pg_column_size(e.key) + coalesce(pg_column_size(e.value_text), pg_column_size(e.value_json), pg_column_size(e.value_bytes), 8) + CASE WHEN e.tags IS NULL THEN 0 ELSE 8 + pg_column_size(e.tags) + pg_column_size(e.basis) END)::bigint) OVER kept AS bytes
+                        SELECT e.ctid, row_number() OVER by_chance AS entries, sum((44 + pg_column_size(e.key) + coalesce(pg_column_size(e.value_text), pg_column_size(e.value_json), pg_column_size(e.value_bytes), 8) + CASE WHEN e.tags IS NULL THEN 0 ELSE 8 + pg_column_size(e.tags) + pg_column_size(e.basis) END)::bigint) OVER by_chance AS bytes
                         FROM cache.{table} AS e WHERE e.ctid >= low AND e.ctid < high AND e.expires_at > clock_timestamp()
-                        WINDOW kept AS (ORDER BY random() * age(e.xmin), e.ctid DESC ROWS UNBOUNDED PRECEDING)
-                    ) AS r WHERE r.entries > $4 OR r.bytes > $5))
+                        WINDOW by_chance AS (ORDER BY random() * age(e.xmin), e.ctid DESC ROWS UNBOUNDED PRECEDING)
+                    ) AS r WHERE r.entries > kept OR r.bytes > kept_bytes))
                 FOR UPDATE SKIP LOCKED));
             GET DIAGNOSTICS evicted = ROW_COUNT;
         END IF;
@@ -1308,7 +1334,7 @@ BEGIN
     END IF;
     -- end
 END $body$;
-COMMENT ON FUNCTION cache._sweep_blocks(text, bigint, bigint, bigint, bigint) IS 'sweeps a range of blocks';
+COMMENT ON FUNCTION cache._sweep_blocks(text, bigint, bigint, bigint, bigint, bigint, bigint) IS 'sweeps a range of blocks';
 $definitions$
 $store$;
 COMMENT ON FUNCTION cache._store() IS 'the definitions of the functions that are made for the caches that there are';

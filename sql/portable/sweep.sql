@@ -16,7 +16,19 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._blocks(text) IS 'the size of a cache''s table in blocks';
 
--- A piece of the work, after so many writes. Where the cache is over its budget it goes on until as much has gone as came.
+-- About how many entries there are: PostgreSQL's own count, which other sessions bring up to date each second, and what this
+-- one has not told yet. 0: not known.
+CREATE OR REPLACE FUNCTION cache._entries_about(cache text) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    relation oid := to_regclass('cache.' || cache._table($1));
+BEGIN
+    RETURN pg_stat_get_live_tuples(relation) + pg_stat_get_xact_tuples_inserted(relation) - pg_stat_get_xact_tuples_deleted(relation);
+END $body$;
+COMMENT ON FUNCTION cache._entries_about(text) IS 'about how many entries there are in a cache';
+
+-- A piece of the work, after so many writes. A small table that has a budget is looked at as a whole. Of a large one it is a
+-- few blocks, and more of them, in a cache that is over its budget, until more has gone than came.
 CREATE OR REPLACE FUNCTION cache._sweep_piece(cache text, writes bigint DEFAULT 50) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
@@ -24,6 +36,7 @@ DECLARE
     policy cache.caches;
     total bigint := cache._blocks($1);
     count bigint := least(total, greatest(16, $2 / 10));
+    entries bigint;
     first bigint;
     gone bigint := 0;
     swept record;
@@ -32,12 +45,19 @@ BEGIN
         RETURN;
     END IF;
     SELECT * INTO policy FROM cache.caches AS c WHERE c.name = $1;
-    FOR round IN 1 .. 8 LOOP
+    IF total <= 128 AND num_nonnulls(policy.max_entries, policy.max_size) > 0 THEN
+        count := total;
+    END IF;
+    FOR round IN 1 .. 32 LOOP
+        entries := CASE WHEN count < total THEN nullif(cache._entries_about($1), 0) END;
         first := floor(random() * (total - count + 1))::bigint;
-        swept := cache._sweep_blocks($1, first, first + count, policy.max_entries * count / total,
-            (policy.max_size::numeric * count / total)::bigint);
-        gone := gone + swept.expired + swept.evicted;
-        EXIT WHEN swept.evicted = 0 OR gone >= $2 OR count = total;
+        -- Without a count the blocks are held to their share of the budget.
+        swept := cache._sweep_blocks($1, first, first + count, entries,
+            CASE WHEN entries IS NULL THEN policy.max_entries * count / total ELSE policy.max_entries END,
+            CASE WHEN entries IS NULL THEN (policy.max_size::numeric * count / total)::bigint ELSE policy.max_size END,
+            CASE WHEN count < total THEN 3 * $2 - gone END);
+        gone := gone + swept.evicted;
+        EXIT WHEN count = total OR gone >= 2 * $2 OR swept.scanned > 0 AND swept.evicted = 0;
     END LOOP;
 END $body$;
 COMMENT ON FUNCTION cache._sweep_piece(text, bigint) IS 'sweeps a few blocks, as a part of a write';
@@ -83,7 +103,8 @@ DECLARE
 BEGIN
     FOR policy IN SELECT p.* FROM cache._policies($1) AS p ORDER BY p.name LOOP
         CONTINUE WHEN NOT cache._may_write(policy.name, 'DELETE');
-        swept := cache._sweep_blocks(policy.name, 0, cache._blocks(policy.name), policy.max_entries, policy.max_size);
+        swept := cache._sweep_blocks(policy.name, 0, cache._blocks(policy.name), NULL, policy.max_entries, policy.max_size,
+            NULL);
         totals := ARRAY[totals[1] + swept.scanned, totals[2] + swept.expired, totals[3] + swept.evicted];
         cache := policy.name;
         scanned := swept.scanned;

@@ -1,8 +1,9 @@
--- Looks at a range of blocks: removes what has expired or been invalidated, and evicts what is over these blocks' share of the
--- budget. Who goes is a matter of chance, and the longer ago an entry was written the worse is its chance. Rows that somebody
--- has locked are left alone.
+-- Looks at a range of blocks: removes what has expired or been invalidated, and then, where the cache is over its budget, as
+-- much as is needed, but not more than `most` entries. How many entries there are in all the blocks is what the range itself
+-- says if `entries` is NULL. Who goes is a matter of chance, and the longer ago an entry was written the worse is its chance.
+-- Rows that somebody has locked are left alone.
 CREATE OR REPLACE FUNCTION cache._sweep_blocks(
-    cache text, first bigint, next bigint, share_entries bigint, share_bytes bigint,
+    cache text, first bigint, next bigint, entries bigint, max_entries bigint, max_size bigint, most bigint,
     OUT scanned bigint, OUT expired bigint, OUT evicted bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
@@ -12,6 +13,8 @@ DECLARE
     dead tid[];
     live bigint;
     live_bytes bigint;
+    kept bigint;
+    kept_bytes bigint := CASE WHEN $4 IS NULL THEN $6 END;
 BEGIN
     expired := 0;
     evicted := 0;
@@ -32,14 +35,16 @@ BEGIN
                 FOR UPDATE SKIP LOCKED));
             GET DIAGNOSTICS expired = ROW_COUNT;
         END IF;
-        IF live > $4 OR live_bytes > $5 THEN
+        -- The bytes of all entries are as many for each as here.
+        kept := live - least($7, greatest(coalesce($4, live) - $5, coalesce($4, live) - $6 * live / nullif(live_bytes, 0), 0));
+        IF kept < live OR live_bytes > kept_bytes THEN
             DELETE FROM cache.{table} AS e WHERE e.ctid = ANY (ARRAY(
                 SELECT d.ctid FROM cache.{table} AS d WHERE d.ctid = ANY (ARRAY(
                     SELECT r.ctid FROM (
-                        SELECT e.ctid, row_number() OVER kept AS entries, sum({bytes}) OVER kept AS bytes
+                        SELECT e.ctid, row_number() OVER by_chance AS entries, sum({bytes}) OVER by_chance AS bytes
                         FROM cache.{table} AS e WHERE e.ctid >= low AND e.ctid < high AND e.expires_at > clock_timestamp()
-                        WINDOW kept AS (ORDER BY random() * age(e.xmin), e.ctid DESC ROWS UNBOUNDED PRECEDING)
-                    ) AS r WHERE r.entries > $4 OR r.bytes > $5))
+                        WINDOW by_chance AS (ORDER BY random() * age(e.xmin), e.ctid DESC ROWS UNBOUNDED PRECEDING)
+                    ) AS r WHERE r.entries > kept OR r.bytes > kept_bytes))
                 FOR UPDATE SKIP LOCKED));
             GET DIAGNOSTICS evicted = ROW_COUNT;
         END IF;
@@ -47,4 +52,4 @@ BEGIN
     END IF;
     -- end
 END $body$;
-COMMENT ON FUNCTION cache._sweep_blocks(text, bigint, bigint, bigint, bigint) IS 'sweeps a range of blocks';
+COMMENT ON FUNCTION cache._sweep_blocks(text, bigint, bigint, bigint, bigint, bigint, bigint) IS 'sweeps a range of blocks';
