@@ -58,21 +58,25 @@ END $body$;
 
 -- When an entry written now expires. Months and days are those of the calendar.
 CREATE OR REPLACE FUNCTION cache._expiry(ttl interval, what text DEFAULT 'ttl') RETURNS timestamptz
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql AS $body$
 DECLARE
-    now timestamptz := clock_timestamp();
+    now timestamptz := pg_catalog.clock_timestamp();
     expires_at timestamptz;
 BEGIN
-    IF ttl = cache.never() THEN
-        RETURN 'infinity';
+    IF $1 OPERATOR(pg_catalog.>) '10000 days'::pg_catalog.interval THEN
+        IF $1 OPERATOR(pg_catalog.=) cache.never() THEN
+            RETURN 'infinity';
+        END IF;
+        BEGIN
+            expires_at := now OPERATOR(pg_catalog.+) $1;
+        EXCEPTION WHEN datetime_field_overflow THEN
+            PERFORM cache._error('ttl range');
+        END;
+    ELSE
+        expires_at := now OPERATOR(pg_catalog.+) $1;
     END IF;
-    BEGIN
-        expires_at := now + ttl;
-    EXCEPTION WHEN datetime_field_overflow THEN
-        PERFORM cache._error('ttl range');
-    END;
-    IF expires_at <= now THEN
-        PERFORM cache._error(what || ' not positive');
+    IF expires_at OPERATOR(pg_catalog.<=) now THEN
+        PERFORM cache._error(CASE WHEN $2 OPERATOR(pg_catalog.=) 'ttl' THEN 'ttl not positive' ELSE 'fresh not positive' END);
     END IF;
     RETURN expires_at;
 END $body$;

@@ -205,21 +205,25 @@ END $body$;
 
 -- When an entry written now expires. Months and days are those of the calendar.
 CREATE OR REPLACE FUNCTION cache._expiry(ttl interval, what text DEFAULT 'ttl') RETURNS timestamptz
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql AS $body$
 DECLARE
-    now timestamptz := clock_timestamp();
+    now timestamptz := pg_catalog.clock_timestamp();
     expires_at timestamptz;
 BEGIN
-    IF ttl = cache.never() THEN
-        RETURN 'infinity';
+    IF $1 OPERATOR(pg_catalog.>) '10000 days'::pg_catalog.interval THEN
+        IF $1 OPERATOR(pg_catalog.=) cache.never() THEN
+            RETURN 'infinity';
+        END IF;
+        BEGIN
+            expires_at := now OPERATOR(pg_catalog.+) $1;
+        EXCEPTION WHEN datetime_field_overflow THEN
+            PERFORM cache._error('ttl range');
+        END;
+    ELSE
+        expires_at := now OPERATOR(pg_catalog.+) $1;
     END IF;
-    BEGIN
-        expires_at := now + ttl;
-    EXCEPTION WHEN datetime_field_overflow THEN
-        PERFORM cache._error('ttl range');
-    END;
-    IF expires_at <= now THEN
-        PERFORM cache._error(what || ' not positive');
+    IF expires_at OPERATOR(pg_catalog.<=) now THEN
+        PERFORM cache._error(CASE WHEN $2 OPERATOR(pg_catalog.=) 'ttl' THEN 'ttl not positive' ELSE 'fresh not positive' END);
     END IF;
     RETURN expires_at;
 END $body$;
@@ -658,7 +662,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body
 DECLARE
     policy cache.caches;
     total bigint := cache._blocks($1);
-    count bigint := least(total, greatest(16, $2 / 10));
+    count bigint := least(total, greatest(8, $2 / 10));
     entries bigint;
     first bigint;
     gone bigint := 0;
@@ -1124,7 +1128,7 @@ BEGIN
     IF $7 IS NOT NULL THEN
         new_fresh_until := cache._fresh_until($7, new_expires_at);
     END IF;
-    IF $9 OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN
+    IF $9 IS NOT NULL AND $9 OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN
         PERFORM cache._error('as_of in future');
     END IF;
     IF $8 IS NOT NULL AND pg_catalog.cardinality($8) OPERATOR(pg_catalog.>) 0 THEN
@@ -1151,7 +1155,16 @@ BEGIN
 
     -- each cache
     IF $10 OPERATOR(pg_catalog.=) {name} THEN
-        IF $11 OPERATOR(pg_catalog.=) 'present' THEN
+        -- The common case has a statement without conditions, because it is faster.
+        IF $11 IS NULL THEN
+            INSERT INTO cache.{table} (expires_at, key, value_text, value_json, value_bytes, value_int, fresh_until, as_of, tags,
+                fill_micros, basis)
+            VALUES (new_expires_at, $1, $2, $3, $4, $5, new_fresh_until, based_at, own_tags, $13, new_basis)
+            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                fresh_until = excluded.fresh_until, as_of = excluded.as_of, tags = excluded.tags,
+                fill_micros = excluded.fill_micros, basis = excluded.basis;
+        ELSIF $11 OPERATOR(pg_catalog.=) 'present' THEN
             UPDATE cache.{table} AS e SET expires_at = new_expires_at, value_text = $2, value_json = $3, value_bytes = $4,
                 value_int = $5, fresh_until = new_fresh_until, as_of = based_at, tags = own_tags, fill_micros = $13,
                 basis = new_basis
@@ -1165,7 +1178,7 @@ BEGIN
                 value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
                 fresh_until = excluded.fresh_until, as_of = excluded.as_of, tags = excluded.tags,
                 fill_micros = excluded.fill_micros, basis = excluded.basis
-            WHERE $11 IS NULL OR e.expires_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()
+            WHERE e.expires_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()
                 OR e.tags IS NOT NULL AND NOT cache._is_current(e.tags, e.basis, e.as_of)
                 OR $12 OPERATOR(pg_catalog.=) e.xmin::pg_catalog.text;
         END IF;
@@ -1269,7 +1282,7 @@ BEGIN
     END IF;
     -- end
     IF random() < 0.02 * distinct_keys THEN
-        PERFORM cache._sweep_piece($9, least(128, distinct_keys / 2)::integer);
+        PERFORM cache._sweep_piece($9, greatest(50, distinct_keys));
     END IF;
     RETURN distinct_keys;
 END $body$;
@@ -1289,7 +1302,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body
 #variable_conflict use_column
 DECLARE
     low CONSTANT tid := format('(%s,0)', $2);
+    few CONSTANT tid := format('(%s,0)', least($3, $2 + 2));
     high CONSTANT tid := format('(%s,0)', $3);
+    now CONSTANT timestamptz := clock_timestamp();
     dead tid[];
     live bigint;
     live_bytes bigint;
@@ -1300,12 +1315,9 @@ BEGIN
     evicted := 0;
     -- each cache
     IF $1 = {name} THEN
-        SELECT count(*), count(*) FILTER (WHERE NOT r.is_dead), coalesce(sum(r.bytes) FILTER (WHERE NOT r.is_dead), 0),
-            array_agg(r.ctid) FILTER (WHERE r.is_dead)
-        INTO scanned, live, live_bytes, dead
+        SELECT count(*), count(*) FILTER (WHERE NOT r.is_dead), array_agg(r.ctid) FILTER (WHERE r.is_dead) INTO scanned, live, dead
         FROM (
-            SELECT e.ctid, (44 + pg_column_size(e.key) + coalesce(pg_column_size(e.value_text), pg_column_size(e.value_json), pg_column_size(e.value_bytes), 8) + CASE WHEN e.tags IS NULL THEN 0 ELSE 8 + pg_column_size(e.tags) + pg_column_size(e.basis) END)::bigint AS bytes, e.expires_at <= clock_timestamp()
-                OR e.tags IS NOT NULL AND NOT cache._is_current(e.tags, e.basis, e.as_of) AS is_dead
+            SELECT e.ctid, e.expires_at <= now OR e.tags IS NOT NULL AND NOT cache._is_current(e.tags, e.basis, e.as_of) AS is_dead
             FROM cache.{table} AS e WHERE e.ctid >= low AND e.ctid < high OFFSET 0
         ) AS r;
         IF dead IS NOT NULL THEN
@@ -1315,14 +1327,18 @@ BEGIN
                 FOR UPDATE SKIP LOCKED));
             GET DIAGNOSTICS expired = ROW_COUNT;
         END IF;
-        -- The bytes of all entries are as many for each as here.
+        -- For their bytes a few blocks stand for the others, unless all of them count.
+        IF $6 IS NOT NULL THEN
+            SELECT sum((44 + pg_column_size(e.key) + coalesce(pg_column_size(e.value_text), pg_column_size(e.value_json), pg_column_size(e.value_bytes), 8) + CASE WHEN e.tags IS NULL THEN 0 ELSE 8 + pg_column_size(e.tags) + pg_column_size(e.basis) END)::bigint) * (live::numeric / nullif(count(*), 0)) INTO live_bytes
+            FROM cache.{table} AS e WHERE e.ctid >= low AND e.ctid < CASE WHEN $4 IS NULL THEN high ELSE few END AND e.expires_at > now;
+        END IF;
         kept := live - least($7, greatest(coalesce($4, live) - $5, coalesce($4, live) - $6 * live / nullif(live_bytes, 0), 0));
         IF kept < live OR live_bytes > kept_bytes THEN
             DELETE FROM cache.{table} AS e WHERE e.ctid = ANY (ARRAY(
                 SELECT d.ctid FROM cache.{table} AS d WHERE d.ctid = ANY (ARRAY(
                     SELECT r.ctid FROM (
                         SELECT e.ctid, row_number() OVER by_chance AS entries, sum((44 + pg_column_size(e.key) + coalesce(pg_column_size(e.value_text), pg_column_size(e.value_json), pg_column_size(e.value_bytes), 8) + CASE WHEN e.tags IS NULL THEN 0 ELSE 8 + pg_column_size(e.tags) + pg_column_size(e.basis) END)::bigint) OVER by_chance AS bytes
-                        FROM cache.{table} AS e WHERE e.ctid >= low AND e.ctid < high AND e.expires_at > clock_timestamp()
+                        FROM cache.{table} AS e WHERE e.ctid >= low AND e.ctid < high AND e.expires_at > now
                         WINDOW by_chance AS (ORDER BY random() * age(e.xmin), e.ctid DESC ROWS UNBOUNDED PRECEDING)
                     ) AS r WHERE r.entries > kept OR r.bytes > kept_bytes))
                 FOR UPDATE SKIP LOCKED));

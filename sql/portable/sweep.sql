@@ -35,7 +35,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body
 DECLARE
     policy cache.caches;
     total bigint := cache._blocks($1);
-    count bigint := least(total, greatest(16, $2 / 10));
+    count bigint := least(total, greatest(8, $2 / 10));
     entries bigint;
     first bigint;
     gone bigint := 0;

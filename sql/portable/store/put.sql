@@ -47,7 +47,7 @@ BEGIN
     IF $7 IS NOT NULL THEN
         new_fresh_until := cache._fresh_until($7, new_expires_at);
     END IF;
-    IF $9 OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN
+    IF $9 IS NOT NULL AND $9 OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() THEN
         PERFORM cache._error('as_of in future');
     END IF;
     IF $8 IS NOT NULL AND pg_catalog.cardinality($8) OPERATOR(pg_catalog.>) 0 THEN
@@ -74,7 +74,16 @@ BEGIN
 
     -- each cache
     IF $10 OPERATOR(pg_catalog.=) {name} THEN
-        IF $11 OPERATOR(pg_catalog.=) 'present' THEN
+        -- The common case has a statement without conditions, because it is faster.
+        IF $11 IS NULL THEN
+            INSERT INTO cache.{table} (expires_at, key, value_text, value_json, value_bytes, value_int, fresh_until, as_of, tags,
+                fill_micros, basis)
+            VALUES (new_expires_at, $1, $2, $3, $4, $5, new_fresh_until, based_at, own_tags, $13, new_basis)
+            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                fresh_until = excluded.fresh_until, as_of = excluded.as_of, tags = excluded.tags,
+                fill_micros = excluded.fill_micros, basis = excluded.basis;
+        ELSIF $11 OPERATOR(pg_catalog.=) 'present' THEN
             UPDATE cache.{table} AS e SET expires_at = new_expires_at, value_text = $2, value_json = $3, value_bytes = $4,
                 value_int = $5, fresh_until = new_fresh_until, as_of = based_at, tags = own_tags, fill_micros = $13,
                 basis = new_basis
@@ -88,7 +97,7 @@ BEGIN
                 value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
                 fresh_until = excluded.fresh_until, as_of = excluded.as_of, tags = excluded.tags,
                 fill_micros = excluded.fill_micros, basis = excluded.basis
-            WHERE $11 IS NULL OR e.expires_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()
+            WHERE e.expires_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()
                 OR e.tags IS NOT NULL AND NOT cache._is_current(e.tags, e.basis, e.as_of)
                 OR $12 OPERATOR(pg_catalog.=) e.xmin::pg_catalog.text;
         END IF;

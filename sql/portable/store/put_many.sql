@@ -83,7 +83,7 @@ BEGIN
     END IF;
     -- end
     IF random() < 0.02 * distinct_keys THEN
-        PERFORM cache._sweep_piece($9, least(128, distinct_keys / 2)::integer);
+        PERFORM cache._sweep_piece($9, greatest(50, distinct_keys));
     END IF;
     RETURN distinct_keys;
 END $body$;

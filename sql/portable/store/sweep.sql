@@ -9,7 +9,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body
 #variable_conflict use_column
 DECLARE
     low CONSTANT tid := format('(%s,0)', $2);
+    few CONSTANT tid := format('(%s,0)', least($3, $2 + 2));
     high CONSTANT tid := format('(%s,0)', $3);
+    now CONSTANT timestamptz := clock_timestamp();
     dead tid[];
     live bigint;
     live_bytes bigint;
@@ -20,12 +22,9 @@ BEGIN
     evicted := 0;
     -- each cache
     IF $1 = {name} THEN
-        SELECT count(*), count(*) FILTER (WHERE NOT r.is_dead), coalesce(sum(r.bytes) FILTER (WHERE NOT r.is_dead), 0),
-            array_agg(r.ctid) FILTER (WHERE r.is_dead)
-        INTO scanned, live, live_bytes, dead
+        SELECT count(*), count(*) FILTER (WHERE NOT r.is_dead), array_agg(r.ctid) FILTER (WHERE r.is_dead) INTO scanned, live, dead
         FROM (
-            SELECT e.ctid, {bytes} AS bytes, e.expires_at <= clock_timestamp()
-                OR e.tags IS NOT NULL AND NOT cache._is_current(e.tags, e.basis, e.as_of) AS is_dead
+            SELECT e.ctid, e.expires_at <= now OR e.tags IS NOT NULL AND NOT cache._is_current(e.tags, e.basis, e.as_of) AS is_dead
             FROM cache.{table} AS e WHERE e.ctid >= low AND e.ctid < high OFFSET 0
         ) AS r;
         IF dead IS NOT NULL THEN
@@ -35,14 +34,18 @@ BEGIN
                 FOR UPDATE SKIP LOCKED));
             GET DIAGNOSTICS expired = ROW_COUNT;
         END IF;
-        -- The bytes of all entries are as many for each as here.
+        -- For their bytes a few blocks stand for the others, unless all of them count.
+        IF $6 IS NOT NULL THEN
+            SELECT sum({bytes}) * (live::numeric / nullif(count(*), 0)) INTO live_bytes
+            FROM cache.{table} AS e WHERE e.ctid >= low AND e.ctid < CASE WHEN $4 IS NULL THEN high ELSE few END AND e.expires_at > now;
+        END IF;
         kept := live - least($7, greatest(coalesce($4, live) - $5, coalesce($4, live) - $6 * live / nullif(live_bytes, 0), 0));
         IF kept < live OR live_bytes > kept_bytes THEN
             DELETE FROM cache.{table} AS e WHERE e.ctid = ANY (ARRAY(
                 SELECT d.ctid FROM cache.{table} AS d WHERE d.ctid = ANY (ARRAY(
                     SELECT r.ctid FROM (
                         SELECT e.ctid, row_number() OVER by_chance AS entries, sum({bytes}) OVER by_chance AS bytes
-                        FROM cache.{table} AS e WHERE e.ctid >= low AND e.ctid < high AND e.expires_at > clock_timestamp()
+                        FROM cache.{table} AS e WHERE e.ctid >= low AND e.ctid < high AND e.expires_at > now
                         WINDOW by_chance AS (ORDER BY random() * age(e.xmin), e.ctid DESC ROWS UNBOUNDED PRECEDING)
                     ) AS r WHERE r.entries > kept OR r.bytes > kept_bytes))
                 FOR UPDATE SKIP LOCKED));
