@@ -882,7 +882,7 @@ BEGIN
                 RETURNING e.value_int INTO result;
             END IF;
             IF FOUND THEN
-                IF random() < 0.02 THEN
+                IF random() < {chance} THEN
                     PERFORM cache._sweep_piece($5);
                 END IF;
                 RETURN result;
@@ -1090,7 +1090,7 @@ CREATE OR REPLACE FUNCTION cache._put(
 RETURNS boolean LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
-    is_known boolean;
+    chance double precision;
     policy_ttl interval;
     policy_size bigint;
     size bigint;
@@ -1115,12 +1115,12 @@ BEGIN
         THEN
             RETURN $11 IS NULL OR $11 OPERATOR(pg_catalog.=) 'absent';
         END IF;
-        is_known := true;
+        chance := {chance};
         policy_ttl := {default_ttl};
         policy_size := {max_size};
     END IF;
     -- end
-    IF is_known IS NULL THEN
+    IF chance IS NULL THEN
         PERFORM cache._no_such_cache($10);
     END IF;
 
@@ -1187,7 +1187,7 @@ BEGIN
     END IF;
     -- end
     IF FOUND THEN
-        IF pg_catalog.random() OPERATOR(pg_catalog.<) 0.02 THEN
+        IF pg_catalog.random() OPERATOR(pg_catalog.<) chance THEN
             PERFORM cache._sweep_piece($10);
         END IF;
         RETURN true;
@@ -1207,7 +1207,7 @@ CREATE OR REPLACE FUNCTION cache._put_many(
 RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
 DECLARE
-    is_known boolean;
+    chance double precision;
     policy_ttl interval;
     policy_size bigint;
     new_expires_at timestamptz := 'infinity';
@@ -1235,12 +1235,12 @@ BEGIN
         IF NOT cache._may_write($9, 'SELECT', 'INSERT', 'UPDATE') THEN
             RETURN distinct_keys;
         END IF;
-        is_known := true;
+        chance := {chance};
         policy_ttl := {default_ttl};
         policy_size := {max_size};
     END IF;
     -- end
-    IF is_known IS NULL THEN
+    IF chance IS NULL THEN
         PERFORM cache._no_such_cache($9);
     END IF;
 
@@ -1283,7 +1283,7 @@ BEGIN
             basis = excluded.basis;
     END IF;
     -- end
-    IF random() < 0.02 * distinct_keys THEN
+    IF random() < chance * distinct_keys THEN
         PERFORM cache._sweep_piece($9, greatest(50, distinct_keys));
     END IF;
     RETURN distinct_keys;
@@ -1304,7 +1304,6 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body
 #variable_conflict use_column
 DECLARE
     low CONSTANT tid := format('(%s,0)', $2);
-    few CONSTANT tid := format('(%s,0)', least($3, $2 + 2));
     high CONSTANT tid := format('(%s,0)', $3);
     now CONSTANT timestamptz := clock_timestamp();
     dead tid[];
@@ -1329,10 +1328,10 @@ BEGIN
                 FOR UPDATE SKIP LOCKED));
             GET DIAGNOSTICS expired = ROW_COUNT;
         END IF;
-        -- For their bytes a few blocks stand for the others, unless all of them count.
+        -- All entries are taken to be as large as these.
         IF $6 IS NOT NULL THEN
-            SELECT sum((44 + pg_column_size(e.key) + coalesce(pg_column_size(e.value_text), pg_column_size(e.value_json), pg_column_size(e.value_bytes), 8) + CASE WHEN e.tags IS NULL THEN 0 ELSE 8 + pg_column_size(e.tags) + pg_column_size(e.basis) END)::bigint) * (live::numeric / nullif(count(*), 0)) INTO live_bytes
-            FROM cache.{table} AS e WHERE e.ctid >= low AND e.ctid < CASE WHEN $4 IS NULL THEN high ELSE few END AND e.expires_at > now;
+            SELECT sum((44 + pg_column_size(e.key) + coalesce(pg_column_size(e.value_text), pg_column_size(e.value_json), pg_column_size(e.value_bytes), 8) + CASE WHEN e.tags IS NULL THEN 0 ELSE 8 + pg_column_size(e.tags) + pg_column_size(e.basis) END)::bigint) INTO live_bytes
+            FROM cache.{table} AS e WHERE e.ctid >= low AND e.ctid < high AND e.expires_at > now;
         END IF;
         kept := live - least($7, greatest(coalesce($4, live) - $5, coalesce($4, live) - $6 * live / nullif(live_bytes, 0), 0));
         IF kept < live OR live_bytes > kept_bytes THEN
@@ -1411,6 +1410,13 @@ $entries$
 $store$;
 COMMENT ON FUNCTION cache._entries() IS 'the definition of a cache''s table';
 
+-- With what chance a write sweeps a few blocks: more often where fewer writes make a quarter of the budget.
+CREATE OR REPLACE FUNCTION cache._chance(max_entries bigint, max_size bigint) RETURNS double precision
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $body$
+    SELECT least(1, greatest(0.02, 60.0 / $1, 60000.0 / $2))::double precision
+$body$;
+COMMENT ON FUNCTION cache._chance(bigint, bigint) IS 'with what chance a write sweeps a few blocks';
+
 -- Puts the names and policies of the caches into the definitions, and runs them.
 CREATE OR REPLACE FUNCTION cache._make_store() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET client_min_messages = warning SET intervalstyle = postgres AS $body$
@@ -1428,10 +1434,10 @@ BEGIN
                 made := made || part || E'\n';
             ELSE
                 made := made || (
-                    SELECT string_agg(replace(replace(replace(replace(replace(substr(part, 12),
+                    SELECT string_agg(replace(replace(replace(replace(replace(replace(substr(part, 12),
                         '{name}', quote_literal(name)), '{table}', cache._table(name)), '{durable}', durable::text),
                         '{default_ttl}', format('%L::interval', default_ttl)),
-                        '{max_size}', format('%L::bigint', max_size)), '' ORDER BY name <> 'default', name)
+                        '{max_size}', format('%L::bigint', max_size)), '{chance}', cache._chance(max_entries, max_size)::text), '' ORDER BY name <> 'default', name)
                     FROM cache.caches);
             END IF;
         END LOOP;

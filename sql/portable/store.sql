@@ -18,6 +18,13 @@ $entries$
 $store$;
 COMMENT ON FUNCTION cache._entries() IS 'the definition of a cache''s table';
 
+-- With what chance a write sweeps a few blocks: more often where fewer writes make a quarter of the budget.
+CREATE OR REPLACE FUNCTION cache._chance(max_entries bigint, max_size bigint) RETURNS double precision
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $body$
+    SELECT least(1, greatest(0.02, 60.0 / $1, 60000.0 / $2))::double precision
+$body$;
+COMMENT ON FUNCTION cache._chance(bigint, bigint) IS 'with what chance a write sweeps a few blocks';
+
 -- Puts the names and policies of the caches into the definitions, and runs them.
 CREATE OR REPLACE FUNCTION cache._make_store() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET client_min_messages = warning SET intervalstyle = postgres AS $body$
@@ -35,10 +42,10 @@ BEGIN
                 made := made || part || E'\n';
             ELSE
                 made := made || (
-                    SELECT string_agg(replace(replace(replace(replace(replace(substr(part, 12),
+                    SELECT string_agg(replace(replace(replace(replace(replace(replace(substr(part, 12),
                         '{name}', quote_literal(name)), '{table}', cache._table(name)), '{durable}', durable::text),
                         '{default_ttl}', format('%L::interval', default_ttl)),
-                        '{max_size}', format('%L::bigint', max_size)), '' ORDER BY name <> 'default', name)
+                        '{max_size}', format('%L::bigint', max_size)), '{chance}', cache._chance(max_entries, max_size)::text), '' ORDER BY name <> 'default', name)
                     FROM cache.caches);
             END IF;
         END LOOP;

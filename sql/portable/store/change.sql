@@ -111,7 +111,7 @@ BEGIN
                 RETURNING e.value_int INTO result;
             END IF;
             IF FOUND THEN
-                IF random() < 0.02 THEN
+                IF random() < {chance} THEN
                     PERFORM cache._sweep_piece($5);
                 END IF;
                 RETURN result;

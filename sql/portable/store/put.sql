@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION cache._put(
 RETURNS boolean LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
-    is_known boolean;
+    chance double precision;
     policy_ttl interval;
     policy_size bigint;
     size bigint;
@@ -32,12 +32,12 @@ BEGIN
         THEN
             RETURN $11 IS NULL OR $11 OPERATOR(pg_catalog.=) 'absent';
         END IF;
-        is_known := true;
+        chance := {chance};
         policy_ttl := {default_ttl};
         policy_size := {max_size};
     END IF;
     -- end
-    IF is_known IS NULL THEN
+    IF chance IS NULL THEN
         PERFORM cache._no_such_cache($10);
     END IF;
 
@@ -104,7 +104,7 @@ BEGIN
     END IF;
     -- end
     IF FOUND THEN
-        IF pg_catalog.random() OPERATOR(pg_catalog.<) 0.02 THEN
+        IF pg_catalog.random() OPERATOR(pg_catalog.<) chance THEN
             PERFORM cache._sweep_piece($10);
         END IF;
         RETURN true;

@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION cache._put_many(
 RETURNS bigint LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
 DECLARE
-    is_known boolean;
+    chance double precision;
     policy_ttl interval;
     policy_size bigint;
     new_expires_at timestamptz := 'infinity';
@@ -34,12 +34,12 @@ BEGIN
         IF NOT cache._may_write($9, 'SELECT', 'INSERT', 'UPDATE') THEN
             RETURN distinct_keys;
         END IF;
-        is_known := true;
+        chance := {chance};
         policy_ttl := {default_ttl};
         policy_size := {max_size};
     END IF;
     -- end
-    IF is_known IS NULL THEN
+    IF chance IS NULL THEN
         PERFORM cache._no_such_cache($9);
     END IF;
 
@@ -82,7 +82,7 @@ BEGIN
             basis = excluded.basis;
     END IF;
     -- end
-    IF random() < 0.02 * distinct_keys THEN
+    IF random() < chance * distinct_keys THEN
         PERFORM cache._sweep_piece($9, greatest(50, distinct_keys));
     END IF;
     RETURN distinct_keys;

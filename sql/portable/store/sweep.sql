@@ -9,7 +9,6 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body
 #variable_conflict use_column
 DECLARE
     low CONSTANT tid := format('(%s,0)', $2);
-    few CONSTANT tid := format('(%s,0)', least($3, $2 + 2));
     high CONSTANT tid := format('(%s,0)', $3);
     now CONSTANT timestamptz := clock_timestamp();
     dead tid[];
@@ -34,10 +33,10 @@ BEGIN
                 FOR UPDATE SKIP LOCKED));
             GET DIAGNOSTICS expired = ROW_COUNT;
         END IF;
-        -- For their bytes a few blocks stand for the others, unless all of them count.
+        -- All entries are taken to be as large as these.
         IF $6 IS NOT NULL THEN
-            SELECT sum({bytes}) * (live::numeric / nullif(count(*), 0)) INTO live_bytes
-            FROM cache.{table} AS e WHERE e.ctid >= low AND e.ctid < CASE WHEN $4 IS NULL THEN high ELSE few END AND e.expires_at > now;
+            SELECT sum({bytes}) INTO live_bytes
+            FROM cache.{table} AS e WHERE e.ctid >= low AND e.ctid < high AND e.expires_at > now;
         END IF;
         kept := live - least($7, greatest(coalesce($4, live) - $5, coalesce($4, live) - $6 * live / nullif(live_bytes, 0), 0));
         IF kept < live OR live_bytes > kept_bytes THEN
