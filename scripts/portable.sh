@@ -24,11 +24,13 @@ for_readers() {
 
 # A part, once for each type of value.
 for_writers() {
-    for form in "text|@, NULL, NULL, NULL" "jsonb|NULL, @, NULL, NULL" "bytea|NULL, NULL, @, NULL" "bigint|NULL, NULL, NULL, @"; do
-        echo "$form" | { IFS='|' read -r type values
+    for form in "text|value_text|@, NULL, NULL, NULL" "jsonb|value_json|NULL, @, NULL, NULL" \
+        "bytea|value_bytes|NULL, NULL, @, NULL" "bigint|value_int|NULL, NULL, NULL, @"
+    do
+        echo "$form" | { IFS='|' read -r type column values
         value=$(echo "$values" | sed 's/@/value/')
         expected=$(echo "$values" | sed 's/@/expected/')
-        sed -e '/^-- writers$/d' -e "s/{type}/$type/g; s/{value}/$value/g; s/{expected}/$expected/g" "$1"; }
+        sed -e '/^-- writers$/d' -e "s/{type}/$type/g; s/{column}/$column/g; s/{value}/$value/g; s/{expected}/$expected/g" "$1"; }
     done
 }
 

@@ -42,6 +42,21 @@ class Server:
             raise RuntimeError(f"{tool}: {done.stdout}{done.stderr}")
         return done.stdout
 
+    def standby(self):
+        """Another server, which follows this one."""
+        other = Server.__new__(Server)
+        other.pg_bin, other.is_root = self.pg_bin, self.is_root
+        other.directory = self.directory / "standby"
+        other.directory.mkdir()
+        if other.is_root:
+            shutil.chown(other.directory, "postgres")
+        other.data = other.directory / "data"
+        self.run("pg_basebackup", "-h", self.directory, "-U", "postgres", "-D", other.data, "-R", "-X", "stream", "--checkpoint=fast")
+        with open(other.data / "postgresql.conf", "a") as conf:
+            conf.write(f"unix_socket_directories = '{other.directory}'\n")
+        other.start()
+        return other
+
     def start(self):
         self.run("pg_ctl", "-D", self.data, "-l", self.directory / "log", "-w", "start")
 

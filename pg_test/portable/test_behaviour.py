@@ -6,7 +6,7 @@ import time
 
 import psycopg
 
-from harness import Case, Server, Session, in_threads
+from harness import SCRIPT, Case, Server, Session, in_threads
 
 
 class Access(Case):
@@ -438,7 +438,6 @@ class Sweeping(Case):
         self.assertLessEqual(most, 1250)
         self.assertGreaterEqual(s.value("SELECT count(*) FROM cache.entries_few"), 700)
         largest = 0
-        size = f"SELECT sum(pg_column_size(e.*)) FROM cache.entries_small AS e"
         for round in range(60):
             s.run(f"SELECT cache.set_many(array_agg('{round}-' || i), array_agg(repeat(md5(i::text), 50)), cache => 'small') FROM generate_series(1, 50) AS i")
             largest = max(largest, s.value("SELECT live_bytes FROM cache.stats WHERE cache = 'small'"))
@@ -476,15 +475,7 @@ class Standby(Case):
         p = self.session()
         p.run("SELECT cache.create_cache('kept', durable => true)")
         p.run("SELECT cache.set('k', 'x'), cache.set('k', 'durable', cache => 'kept'), cache.set('t', 'x', tags => ARRAY['a'], cache => 'kept')")
-        standby = Server.__new__(Server)
-        standby.pg_bin, standby.is_root = self.server.pg_bin, self.server.is_root
-        standby.directory = self.server.directory / "standby"
-        standby.data = standby.directory / "data"
-        self.server.run("mkdir", standby.directory) if False else self.make(standby.directory)
-        self.server.run("pg_basebackup", "-h", self.server.directory, "-U", "postgres", "-D", standby.data, "-R", "-X", "stream", "--checkpoint=fast")
-        with open(standby.data / "postgresql.conf", "a") as conf:
-            conf.write(f"unix_socket_directories = '{standby.directory}'\n")
-        standby.start()
+        standby = self.server.standby()
         self.addCleanup(standby.stop, "immediate")
         s = Session(standby, self.database, "app")
         self.addCleanup(s.close)
@@ -514,12 +505,6 @@ class Standby(Case):
         s.run("SELECT cache.set('t', 'new', tags => ARRAY['a'])")
         self.assertEqual(s.rows("SELECT cache.get('k'), cache.get('t')"), [("new", "new")])
 
-    def make(self, directory):
-        import shutil
-        directory.mkdir()
-        if self.server.is_root:
-            shutil.chown(directory, "postgres")
-
     def test_a_crash_loses_the_cache_and_a_clean_restart_keeps_it(self):
         s = self.session()
         s.run("SELECT cache.create_cache('kept', durable => true)")
@@ -531,7 +516,6 @@ class Standby(Case):
             self.server.start()
             s = self.session()
             self.assertEqual(s.rows("SELECT cache.get('k'), cache.get('t'), cache.get('k', cache => 'kept'), cache.get('t', cache => 'kept')"), [expected], mode)
-        self.admin = Session(self.server, "postgres", "postgres")
 
 
 class Differences(Case):
@@ -562,7 +546,7 @@ class Differences(Case):
         self.addCleanup(server.remove)
         admin = Session(server, "postgres", "postgres")
         self.addCleanup(admin.close)
-        server.psql("postgres", "postgres", "/work" if False else __import__("harness").SCRIPT)
+        server.psql("postgres", "postgres", SCRIPT)
         admin.run("SELECT cache.set('k', 'x', tags => ARRAY['a'])")
         admin.run("BEGIN; SELECT cache.invalidate('a'); PREPARE TRANSACTION 'p'")
         self.assertEqual(admin.value("SELECT cache.get('k')"), "x")

@@ -1293,6 +1293,145 @@ COMMENT ON FUNCTION cache._put_many(text[], text[], jsonb[], bytea[], interval, 
 $definitions$
     UNION ALL
     SELECT $definitions$
+-- The common case in as few steps as there can be. Whatever is out of the ordinary is for _put().
+CREATE OR REPLACE FUNCTION cache.set(
+    key text, value text, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
+    as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
+RETURNS void LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE
+    new_expires_at timestamptz := 'infinity';
+    is_stored boolean;
+BEGIN
+    -- each cache
+    IF $7 OPERATOR(pg_catalog.=) {name} AND pg_catalog.num_nonnulls($2, $4, $5, $6) OPERATOR(pg_catalog.=) 1 AND $2 IS NOT NULL
+        AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
+        AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<=) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 2)
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'SELECT')
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'INSERT')
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'UPDATE')
+        AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
+    THEN
+        IF $3 IS NOT NULL OR {default_ttl} IS NOT NULL THEN
+            new_expires_at := cache._expiry(COALESCE($3, {default_ttl}));
+        END IF;
+        INSERT INTO cache.{table} (expires_at, key, value_text) VALUES (new_expires_at, $1, $2)
+        ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+            value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+            fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+        IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
+            PERFORM cache._sweep_piece($7);
+        END IF;
+        RETURN;
+    END IF;
+    -- end
+    is_stored := cache._put($1, value, NULL, NULL, NULL, $3, $4, $5, $6, $7);
+END $body$;
+-- The common case in as few steps as there can be. Whatever is out of the ordinary is for _put().
+CREATE OR REPLACE FUNCTION cache.set(
+    key text, value jsonb, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
+    as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
+RETURNS void LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE
+    new_expires_at timestamptz := 'infinity';
+    is_stored boolean;
+BEGIN
+    -- each cache
+    IF $7 OPERATOR(pg_catalog.=) {name} AND pg_catalog.num_nonnulls($2, $4, $5, $6) OPERATOR(pg_catalog.=) 1 AND $2 IS NOT NULL
+        AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
+        AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<=) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 2)
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'SELECT')
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'INSERT')
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'UPDATE')
+        AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
+    THEN
+        IF $3 IS NOT NULL OR {default_ttl} IS NOT NULL THEN
+            new_expires_at := cache._expiry(COALESCE($3, {default_ttl}));
+        END IF;
+        INSERT INTO cache.{table} (expires_at, key, value_json) VALUES (new_expires_at, $1, $2)
+        ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+            value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+            fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+        IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
+            PERFORM cache._sweep_piece($7);
+        END IF;
+        RETURN;
+    END IF;
+    -- end
+    is_stored := cache._put($1, NULL, value, NULL, NULL, $3, $4, $5, $6, $7);
+END $body$;
+-- The common case in as few steps as there can be. Whatever is out of the ordinary is for _put().
+CREATE OR REPLACE FUNCTION cache.set(
+    key text, value bytea, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
+    as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
+RETURNS void LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE
+    new_expires_at timestamptz := 'infinity';
+    is_stored boolean;
+BEGIN
+    -- each cache
+    IF $7 OPERATOR(pg_catalog.=) {name} AND pg_catalog.num_nonnulls($2, $4, $5, $6) OPERATOR(pg_catalog.=) 1 AND $2 IS NOT NULL
+        AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
+        AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<=) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 2)
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'SELECT')
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'INSERT')
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'UPDATE')
+        AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
+    THEN
+        IF $3 IS NOT NULL OR {default_ttl} IS NOT NULL THEN
+            new_expires_at := cache._expiry(COALESCE($3, {default_ttl}));
+        END IF;
+        INSERT INTO cache.{table} (expires_at, key, value_bytes) VALUES (new_expires_at, $1, $2)
+        ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+            value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+            fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+        IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
+            PERFORM cache._sweep_piece($7);
+        END IF;
+        RETURN;
+    END IF;
+    -- end
+    is_stored := cache._put($1, NULL, NULL, value, NULL, $3, $4, $5, $6, $7);
+END $body$;
+-- The common case in as few steps as there can be. Whatever is out of the ordinary is for _put().
+CREATE OR REPLACE FUNCTION cache.set(
+    key text, value bigint, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
+    as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
+RETURNS void LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE
+    new_expires_at timestamptz := 'infinity';
+    is_stored boolean;
+BEGIN
+    -- each cache
+    IF $7 OPERATOR(pg_catalog.=) {name} AND pg_catalog.num_nonnulls($2, $4, $5, $6) OPERATOR(pg_catalog.=) 1 AND $2 IS NOT NULL
+        AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
+        AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<=) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 2)
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'SELECT')
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'INSERT')
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'UPDATE')
+        AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
+    THEN
+        IF $3 IS NOT NULL OR {default_ttl} IS NOT NULL THEN
+            new_expires_at := cache._expiry(COALESCE($3, {default_ttl}));
+        END IF;
+        INSERT INTO cache.{table} (expires_at, key, value_int) VALUES (new_expires_at, $1, $2)
+        ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+            value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+            fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+        IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
+            PERFORM cache._sweep_piece($7);
+        END IF;
+        RETURN;
+    END IF;
+    -- end
+    is_stored := cache._put($1, NULL, NULL, NULL, value, $3, $4, $5, $6, $7);
+END $body$;
+$definitions$
+    UNION ALL
+    SELECT $definitions$
 -- Looks at a range of blocks: removes what has expired or been invalidated, and then, where the cache is over its budget, as
 -- much as is needed, but not more than `most` entries. How many entries there are in all the blocks is what the range itself
 -- says if `entries` is NULL. Who goes is a matter of chance, and the longer ago an entry was written the worse is its chance.
@@ -1605,16 +1744,6 @@ BEGIN
     END IF;
 END $body$;
 
-CREATE OR REPLACE FUNCTION cache.set(
-    key text, value text, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
-    as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
-RETURNS void LANGUAGE plpgsql AS $body$
-DECLARE
-    is_stored boolean;
-BEGIN
-    is_stored := cache._put(key, value, NULL, NULL, NULL, ttl, fresh, tags, as_of, cache);
-END $body$;
-
 CREATE OR REPLACE FUNCTION cache.add(
     key text, value text, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
     as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
@@ -1644,16 +1773,6 @@ RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
     RETURN cache._fill(lease, value, NULL, NULL, NULL, ttl, fresh, tags);
 END $body$;
-CREATE OR REPLACE FUNCTION cache.set(
-    key text, value jsonb, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
-    as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
-RETURNS void LANGUAGE plpgsql AS $body$
-DECLARE
-    is_stored boolean;
-BEGIN
-    is_stored := cache._put(key, NULL, value, NULL, NULL, ttl, fresh, tags, as_of, cache);
-END $body$;
-
 CREATE OR REPLACE FUNCTION cache.add(
     key text, value jsonb, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
     as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
@@ -1683,16 +1802,6 @@ RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
     RETURN cache._fill(lease, NULL, value, NULL, NULL, ttl, fresh, tags);
 END $body$;
-CREATE OR REPLACE FUNCTION cache.set(
-    key text, value bytea, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
-    as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
-RETURNS void LANGUAGE plpgsql AS $body$
-DECLARE
-    is_stored boolean;
-BEGIN
-    is_stored := cache._put(key, NULL, NULL, value, NULL, ttl, fresh, tags, as_of, cache);
-END $body$;
-
 CREATE OR REPLACE FUNCTION cache.add(
     key text, value bytea, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
     as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
@@ -1722,16 +1831,6 @@ RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
     RETURN cache._fill(lease, NULL, NULL, value, NULL, ttl, fresh, tags);
 END $body$;
-CREATE OR REPLACE FUNCTION cache.set(
-    key text, value bigint, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
-    as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
-RETURNS void LANGUAGE plpgsql AS $body$
-DECLARE
-    is_stored boolean;
-BEGIN
-    is_stored := cache._put(key, NULL, NULL, NULL, value, ttl, fresh, tags, as_of, cache);
-END $body$;
-
 CREATE OR REPLACE FUNCTION cache.add(
     key text, value bigint, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
     as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')

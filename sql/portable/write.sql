@@ -1,14 +1,4 @@
 -- writers
-CREATE OR REPLACE FUNCTION cache.set(
-    key text, value {type}, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
-    as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
-RETURNS void LANGUAGE plpgsql AS $body$
-DECLARE
-    is_stored boolean;
-BEGIN
-    is_stored := cache._put(key, {value}, ttl, fresh, tags, as_of, cache);
-END $body$;
-
 CREATE OR REPLACE FUNCTION cache.add(
     key text, value {type}, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
     as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
