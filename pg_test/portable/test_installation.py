@@ -1,9 +1,13 @@
 """Installing, upgrading, removing and moving the portable edition; that each object has a comment."""
 
 import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
 import unittest
 
-from harness import ROOT, SCRIPT, Case
+from harness import PG_BIN, ROOT, SCRIPT, Case, Server, Session
 
 PORTABLE = ROOT / "sql/portable"
 
@@ -109,6 +113,42 @@ class Installation(Case):
         self.assertEqual(len(s.rows("SELECT * FROM cache.watched")), 2)
 
 
+class Package(unittest.TestCase):
+    """The package of pg_tle. What pg_tle would run is run as the script of an ordinary extension, in a private copy of
+    PostgreSQL that has it."""
+
+    def test_the_package_is_an_extension(self):
+        tree = pathlib.Path(tempfile.mkdtemp(prefix="pg_stash-portable-", dir="/tmp"))
+        self.addCleanup(shutil.rmtree, tree)
+        tree.chmod(0o755)
+        programs = pathlib.Path(PG_BIN)
+        share = pathlib.Path(subprocess.check_output([programs / "pg_config", "--sharedir"], text=True).strip())
+        for directory in (programs.parent, share):
+            shutil.copytree(directory, tree / directory.relative_to("/"), symlinks=True)
+        extensions = tree / share.relative_to("/") / "extension"
+        (extensions / "pg_stash.control").write_text("default_version = '1'\nrelocatable = false\n")
+        script = (PORTABLE / "pg_stash--pgtle.sql").read_text().split("$_pg_tle_$")[1]
+        (extensions / "pg_stash--1.sql").write_text(script)
+        server = Server(pg_bin=tree / programs.relative_to("/"))
+        self.addCleanup(server.remove)
+        s = Session(server, "postgres", "postgres")
+        self.addCleanup(s.close)
+        s.run("CREATE EXTENSION pg_stash")
+        s.run("SELECT cache.create_cache('pages', '1 hour'), cache.create_cache('gone'), cache.set('k', 'v', cache => 'pages')")
+        s.run("SELECT cache.drop_cache('gone')")
+        dump = server.directory / "dump.sql"
+        server.run("pg_dump", "-h", server.directory, "-U", "postgres", "-f", dump, "postgres")
+        s.run("CREATE DATABASE copy")
+        server.psql("copy", "postgres", dump)
+        copy = Session(server, "copy", "postgres")
+        self.addCleanup(copy.close)
+        self.assertEqual(copy.column("SELECT name FROM cache.caches ORDER BY name"), ["default", "pages"])
+        copy.run("SELECT cache.set('k', 'v', cache => 'pages')")
+        self.assertTrue(copy.value("SELECT cache.ttl('k', cache => 'pages') > '59 min'"))
+        copy.run("DROP EXTENSION pg_stash")
+        self.assertIsNone(copy.value("SELECT to_regnamespace('cache')"))
+
+
 NATIVE_BIN = os.environ.get("PG_NATIVE_BIN")
 
 
@@ -149,3 +189,10 @@ class Moving(Installation):
             self.server.psql(self.database, "postgres", PORTABLE / "to_native.sql")
         self.check()
         self.assertEqual(len(s.rows("SELECT * FROM cache.watched")), 2)
+
+    def test_create_extension_over_the_portable_edition_fails_and_changes_nothing(self):
+        s = self.session()
+        self.fill(s)
+        superuser = self.session("postgres")
+        self.assertIn("already exists", superuser.fails("CREATE EXTENSION pg_stash", "42723"))
+        self.check()

@@ -1597,11 +1597,17 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._note_caller() IS 'tells apply_policy() who changes a policy, for the trigger on cache.caches';
 
+CREATE OR REPLACE FUNCTION cache._is_member(relation regclass) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $body$
+    SELECT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = $1 AND d.deptype = 'e')
+$body$;
+COMMENT ON FUNCTION cache._is_member(regclass) IS 'whether a table belongs to an extension, as with pg_tle';
+
 CREATE OR REPLACE FUNCTION cache.apply_policy() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     relation text := format('%I', cache._table(coalesce(new.name, old.name)));
-    is_member boolean := EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_stash');
+    is_extension boolean := EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_stash');
     caller text := current_setting('pg_stash.caller', true);
 BEGIN
     IF TG_OP = 'INSERT' THEN
@@ -1615,7 +1621,8 @@ BEGIN
         END IF;
         EXECUTE replace(replace(cache._entries(), '{persistence}', CASE WHEN new.durable THEN '' ELSE 'UNLOGGED' END),
             '{table}', relation);
-        IF is_member THEN
+        -- In the script of an extension what is made is a member already.
+        IF is_extension AND NOT cache._is_member('cache.' || relation) THEN
             EXECUTE format('ALTER EXTENSION pg_stash ADD TABLE cache.%s', relation);
         END IF;
         IF caller <> current_user AND EXISTS (SELECT FROM pg_roles WHERE rolname = caller) THEN
@@ -1628,7 +1635,7 @@ BEGIN
             EXECUTE format('ALTER TABLE cache.%s SET %s', relation, CASE WHEN new.durable THEN 'LOGGED' ELSE 'UNLOGGED' END);
         END IF;
     ELSIF to_regclass('cache.' || relation) IS NOT NULL THEN
-        IF is_member THEN
+        IF cache._is_member('cache.' || relation) THEN
             EXECUTE format('ALTER EXTENSION pg_stash DROP TABLE cache.%s', relation);
         END IF;
         EXECUTE format('DROP TABLE cache.%s', relation);
