@@ -114,6 +114,19 @@ class Concurrency(Case):
         in_threads(8, count)
         self.assertEqual(self.session().value("SELECT cache.get('hits')"), "4000")
 
+    def test_caches_can_be_made_and_dropped_at_once(self):
+        def work(number):
+            s = self.session()
+            for round in range(5):
+                s.run(f"SELECT cache.create_cache('c{number}')")
+                s.run(f"SELECT cache.set('k', 'x', cache => 'c{number}')")
+                if round < 4:
+                    s.run(f"SELECT cache.drop_cache('c{number}')")
+
+        in_threads(4, work)
+        s = self.session()
+        self.assertEqual(s.column("SELECT cache.get('k', cache => name) FROM cache.caches WHERE name <> 'default'"), ["x"] * 4)
+
     def test_of_adds_at_once_exactly_one_succeeds(self):
         sessions = [self.session() for _ in range(8)]
         for round in range(50):
@@ -530,6 +543,9 @@ class Differences(Case):
             self.assertEqual(s.value("SELECT cache.get('k')"), "old")
             s.fails("SELECT cache.set('k', 'mine')", "40001")
             s.run("ROLLBACK")
+            s.run(f"BEGIN ISOLATION LEVEL {level}")
+            s.fails("SELECT cache.create_cache('pages')", "0A000")
+            s.run("ROLLBACK")
 
     def test_read_only_transactions_read_and_do_not_write(self):
         s = self.session()
@@ -538,8 +554,32 @@ class Differences(Case):
         self.assertEqual(s.value("SELECT cache.get('k')"), "x")
         self.assertEqual(s.rows("SELECT * FROM cache.claim('none')"), [("miss", None, None)])
         s.run("SELECT cache.clock()")
+        # Without a lease to have, nobody waits for one.
+        started = time.monotonic()
+        self.assertEqual(s.rows("SELECT * FROM cache.claim('none', wait => '10 s')"), [("miss", None, None)])
+        self.assertEqual(s.value("SELECT cache.remember('SELECT 1 AS one', ttl => '1 min')"), [{"one": 1}])
+        self.assertLess(time.monotonic() - started, 5)
         s.fails("SELECT cache.set('k', 'y')", "25006")
         s.run("ROLLBACK")
+
+    def test_what_a_transaction_has_swept_stays_locked_until_it_ends(self):
+        s, other = self.session(), self.session()
+        s.run("SELECT cache.set('expired', 'x', ttl => '1 ms'), pg_sleep(0.01)")
+        s.run("BEGIN; SELECT cache.sweep()")
+        other.run("SET lock_timeout = '200 ms'")
+        other.fails("SELECT cache.set('expired', 'y')", "55P03")
+        s.run("COMMIT")
+        other.run("SELECT cache.set('expired', 'y')")
+
+    def test_a_parallel_query_may_read_what_has_been_invalidated(self):
+        s = self.session()
+        s.run("CREATE TABLE many AS SELECT i FROM generate_series(1, 10000) AS i; ANALYZE many")
+        s.run("SELECT cache.clock()")
+        s.run("SELECT cache.set('k', 'x', tags => ARRAY['a'], as_of => cache.clock())")
+        s.run("SELECT cache.invalidate('a')")
+        s.run("SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0")
+        s.run("SELECT set_config(CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'debug_parallel_query' ELSE 'force_parallel_mode' END, 'on', false)")
+        self.assertEqual(s.value("SELECT count(cache.get('k')) FROM many"), 0)
 
     def test_a_prepared_transaction_carries_an_invalidation(self):
         server = Server("max_prepared_transactions = 2")

@@ -31,6 +31,10 @@ BEGIN
         said := format('invalid cache name "%s"', args[1]);
         hint := 'Use up to 48 lower-case letters, digits and underscores, not starting with a digit.';
     WHEN 'invalid policy' THEN said := args[1];
+    WHEN 'one snapshot' THEN
+        state := '0A000';
+        said := 'cannot change caches in a transaction that keeps one snapshot';
+        hint := 'Use the isolation level READ COMMITTED.';
     WHEN 'negative' THEN said := args[1] || ' must not be negative';
     WHEN 'not positive' THEN said := args[1] || ' must be positive';
     WHEN 'wrong form' THEN

@@ -128,7 +128,8 @@ BEGIN
                 token := cache._token(nonce);
             END IF;
             RETURN;
-        ELSIF state = 'hit' OR NOT cache._is_enabled() THEN
+        ELSIF state = 'hit' OR NOT cache._is_enabled() OR NOT cache._may_note() THEN
+            -- Who cannot take a lease does not wait for one.
             RETURN;
         END IF;
         nonce := cache._take_lease($4, $1, $2, e.version);

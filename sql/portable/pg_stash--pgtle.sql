@@ -63,6 +63,10 @@ BEGIN
         said := format('invalid cache name "%s"', args[1]);
         hint := 'Use up to 48 lower-case letters, digits and underscores, not starting with a digit.';
     WHEN 'invalid policy' THEN said := args[1];
+    WHEN 'one snapshot' THEN
+        state := '0A000';
+        said := 'cannot change caches in a transaction that keeps one snapshot';
+        hint := 'Use the isolation level READ COMMITTED.';
     WHEN 'negative' THEN said := args[1] || ' must not be negative';
     WHEN 'not positive' THEN said := args[1] || ' must be positive';
     WHEN 'wrong form' THEN
@@ -926,8 +930,9 @@ COMMENT ON FUNCTION cache._remove(text, text, text[]) IS 'deletes an entry, for 
 $definitions$
     UNION ALL
     SELECT $definitions$
+-- Not for parallel queries: one that meets an invalidated entry may note a moment.
 CREATE OR REPLACE FUNCTION cache.get(key text, cache text DEFAULT 'default') RETURNS text
-LANGUAGE plpgsql PARALLEL RESTRICTED AS $body$
+LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
     found_value text;
@@ -958,8 +963,9 @@ BEGIN
     -- end
     PERFORM cache._check_key($1), cache._no_such_cache($2);
 END $body$;
+-- Not for parallel queries: one that meets an invalidated entry may note a moment.
 CREATE OR REPLACE FUNCTION cache.get_json(key text, cache text DEFAULT 'default') RETURNS jsonb
-LANGUAGE plpgsql PARALLEL RESTRICTED AS $body$
+LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
     found_value jsonb;
@@ -990,8 +996,9 @@ BEGIN
     -- end
     PERFORM cache._check_key($1), cache._no_such_cache($2);
 END $body$;
+-- Not for parallel queries: one that meets an invalidated entry may note a moment.
 CREATE OR REPLACE FUNCTION cache.get_bytes(key text, cache text DEFAULT 'default') RETURNS bytea
-LANGUAGE plpgsql PARALLEL RESTRICTED AS $body$
+LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
     found_value bytea;
@@ -1644,6 +1651,10 @@ END $body$;
 CREATE OR REPLACE FUNCTION cache._policies_changed() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
+    -- With an old snapshot, caches that others have made since would be left out.
+    IF cache._has_one_snapshot() THEN
+        PERFORM cache._error('one snapshot');
+    END IF;
     PERFORM cache._make_store();
     RETURN NULL;
 END $body$;
@@ -2018,7 +2029,8 @@ BEGIN
                 token := cache._token(nonce);
             END IF;
             RETURN;
-        ELSIF state = 'hit' OR NOT cache._is_enabled() THEN
+        ELSIF state = 'hit' OR NOT cache._is_enabled() OR NOT cache._may_note() THEN
+            -- Who cannot take a lease does not wait for one.
             RETURN;
         END IF;
         nonce := cache._take_lease($4, $1, $2, e.version);
@@ -2166,7 +2178,7 @@ $body$;
 
 CREATE OR REPLACE FUNCTION cache.get_any(key text, cache text DEFAULT 'default')
 RETURNS TABLE (value_text text, value_json jsonb, value_bytes bytea, value_int bigint)
-LANGUAGE plpgsql PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN

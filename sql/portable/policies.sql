@@ -59,6 +59,10 @@ END $body$;
 CREATE OR REPLACE FUNCTION cache._policies_changed() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
+    -- With an old snapshot, caches that others have made since would be left out.
+    IF cache._has_one_snapshot() THEN
+        PERFORM cache._error('one snapshot');
+    END IF;
     PERFORM cache._make_store();
     RETURN NULL;
 END $body$;

@@ -1,6 +1,7 @@
 -- readers
+-- Not for parallel queries: one that meets an invalidated entry may note a moment.
 CREATE OR REPLACE FUNCTION cache.get{suffix}(key text, cache text DEFAULT 'default') RETURNS {type}
-LANGUAGE plpgsql PARALLEL RESTRICTED AS $body$
+LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
     found_value {type};
