@@ -1,7 +1,7 @@
 # pg_stash: run "make" for the list of targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop psql test unit check-exact bench replay lint check-versions setup package install uninstall clean
+.PHONY: help run stop psql test unit check-exact bench replay lint check-versions setup package install uninstall clean portable test-portable
 unexport RUST_BACKTRACE
 export CARGO_TERM_COLOR ?= auto
 
@@ -35,6 +35,12 @@ bench: package ## measure against Redis, memcached and hand-written SQL; QUICK=1
 replay: package ## replay real requests against exact LRU and Redis; TRACES=directory of CSV files
 	@scripts/install.sh install "$$(scripts/run-tree.sh)"
 	@scripts/bench.sh replay
+
+portable: ## assemble the portable edition, sql/portable/pg_stash.sql, from its parts
+	@scripts/portable.sh
+
+test-portable: ## test the portable edition on private servers
+	@scripts/test-portable.sh
 
 lint: setup ## formatting and clippy, warnings denied
 	@scripts/lint.sh

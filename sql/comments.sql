@@ -1,4 +1,4 @@
--- What psql shows of each object.
+-- What psql shows of each object that both editions have. Those that one alone has say it where they are made.
 
 COMMENT ON FUNCTION cache.set(text, text, interval, interval, text[], timestamptz, text) IS 'stores a value under a key, for a time';
 COMMENT ON FUNCTION cache.set(text, jsonb, interval, interval, text[], timestamptz, text) IS 'stores a value under a key, for a time';
@@ -111,23 +111,7 @@ COMMENT ON FUNCTION cache.remember(text, jsonb, text, interval, interval, text[]
 COMMENT ON FUNCTION cache.watch(regclass, text) IS 'has every change of a table invalidate a tag at its commit';
 COMMENT ON FUNCTION cache.unwatch(regclass) IS 'undoes cache.watch()';
 COMMENT ON FUNCTION cache.invalidate_all() IS 'makes all entries invalid that have a tag: for others at the commit';
-COMMENT ON FUNCTION cache.note_change() IS 'trigger of a watched table: its argument is the tag to invalidate';
-COMMENT ON FUNCTION cache.note_row_change() IS 'trigger of a table that is watched row by row: its argument stands for the tags to invalidate';
-COMMENT ON FUNCTION cache.note_truncate() IS 'trigger of a table that is watched row by row: invalidates every tag';
-COMMENT ON FUNCTION cache.watch_trigger_name(text) IS 'name of the triggers for a tag';
-COMMENT ON FUNCTION cache.watch_family(oid) IS 'a table with its partitions and the tables that inherit from it';
-COMMENT ON FUNCTION cache.inherited_tags(oid) IS 'the tags for which the tables above a partition or an heir are watched';
-COMMENT ON FUNCTION cache.add_watch_triggers(regclass, text) IS 'makes the triggers for a tag on one table, for cache.watch()';
-COMMENT ON FUNCTION cache.follow_ddl() IS 'event trigger: watches new partitions and heirs of watched tables';
-COMMENT ON FUNCTION cache.follow_drop() IS 'event trigger: a dropped table or partition is a change';
-COMMENT ON EVENT TRIGGER pg_stash_follow_ddl IS 'watches new partitions and heirs of watched tables';
-COMMENT ON EVENT TRIGGER pg_stash_follow_drop IS 'a dropped table or partition is a change';
 COMMENT ON VIEW cache.watched IS 'the tables that are watched, and for which tags';
 COMMENT ON COLUMN cache.watched.relation IS 'the table';
 COMMENT ON COLUMN cache.watched.tag IS 'the tag that its changes invalidate; {column} stands for a value of the row';
 COMMENT ON COLUMN cache.watched.level IS 'statement: any change invalidates the tag; row: each row its own';
-COMMENT ON VIEW cache.watch_triggers IS 'the triggers of watched tables, their partitions and heirs';
-COMMENT ON COLUMN cache.watch_triggers.relation IS 'the table';
-COMMENT ON COLUMN cache.watch_triggers.name IS 'name of the trigger';
-COMMENT ON COLUMN cache.watch_triggers.is_row_level IS 'whether the tag depends on the row';
-COMMENT ON COLUMN cache.watch_triggers.tag IS 'the tag';

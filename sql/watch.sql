@@ -192,3 +192,20 @@ ALTER EVENT TRIGGER pg_stash_follow_ddl ENABLE ALWAYS;
 ALTER EVENT TRIGGER pg_stash_follow_drop ENABLE ALWAYS;
 
 GRANT SELECT ON cache.watched, cache.watch_triggers TO PUBLIC;
+
+COMMENT ON FUNCTION cache.note_change() IS 'trigger of a watched table: its argument is the tag to invalidate';
+COMMENT ON FUNCTION cache.note_row_change() IS 'trigger of a table that is watched row by row: its argument stands for the tags to invalidate';
+COMMENT ON FUNCTION cache.note_truncate() IS 'trigger of a table that is watched row by row: invalidates every tag';
+COMMENT ON FUNCTION cache.watch_trigger_name(text) IS 'name of the triggers for a tag';
+COMMENT ON FUNCTION cache.watch_family(oid) IS 'a table with its partitions and the tables that inherit from it';
+COMMENT ON FUNCTION cache.inherited_tags(oid) IS 'the tags for which the tables above a partition or an heir are watched';
+COMMENT ON FUNCTION cache.add_watch_triggers(regclass, text) IS 'makes the triggers for a tag on one table, for cache.watch()';
+COMMENT ON FUNCTION cache.follow_ddl() IS 'event trigger: watches new partitions and heirs of watched tables';
+COMMENT ON FUNCTION cache.follow_drop() IS 'event trigger: a dropped table or partition is a change';
+COMMENT ON EVENT TRIGGER pg_stash_follow_ddl IS 'watches new partitions and heirs of watched tables';
+COMMENT ON EVENT TRIGGER pg_stash_follow_drop IS 'a dropped table or partition is a change';
+COMMENT ON VIEW cache.watch_triggers IS 'the triggers of watched tables, their partitions and heirs';
+COMMENT ON COLUMN cache.watch_triggers.relation IS 'the table';
+COMMENT ON COLUMN cache.watch_triggers.name IS 'name of the trigger';
+COMMENT ON COLUMN cache.watch_triggers.is_row_level IS 'whether the tag depends on the row';
+COMMENT ON COLUMN cache.watch_triggers.tag IS 'the tag';

@@ -1,0 +1,130 @@
+-- Tables whose changes invalidate tags. The triggers themselves say what is watched, so that a dump has it. They run with the
+-- rights of the cache's owner: whoever may write to a table needs none on the cache.
+
+CREATE OR REPLACE FUNCTION cache._note_table() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+    -- A truncated table has no rows left to tell the tags by: all tags are invalid.
+    PERFORM cache._invalidate(ARRAY[CASE WHEN TG_OP = 'TRUNCATE' AND TG_ARGV[0] LIKE '%{%' THEN '' ELSE TG_ARGV[0] END]);
+    RETURN NULL;
+END $body$;
+COMMENT ON FUNCTION cache._note_table() IS 'invalidates the tag of a table, for triggers on watched tables';
+
+CREATE OR REPLACE FUNCTION cache._tag_of_row(pattern text, row_values jsonb) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    column_name text;
+    tag text := pattern;
+BEGIN
+    FOR column_name IN SELECT DISTINCT m[1] FROM regexp_matches(pattern, '\{([^{}]+)\}', 'g') AS m LOOP
+        tag := replace(tag, '{' || column_name || '}', coalesce(row_values ->> column_name, ''));
+    END LOOP;
+    RETURN tag;
+END $body$;
+COMMENT ON FUNCTION cache._tag_of_row(text, jsonb) IS 'a tag with the values of a row in the place of their columns'' names';
+
+CREATE OR REPLACE FUNCTION cache._note_row() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    tags text[] := '{}';
+BEGIN
+    IF TG_OP <> 'INSERT' THEN
+        tags := tags || cache._tag_of_row(TG_ARGV[0], to_jsonb(old));
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        tags := tags || cache._tag_of_row(TG_ARGV[0], to_jsonb(new));
+    END IF;
+    PERFORM cache._invalidate(tags);
+    RETURN NULL;
+END $body$;
+COMMENT ON FUNCTION cache._note_row() IS 'invalidates the tags of a row, for triggers on watched tables';
+
+CREATE OR REPLACE VIEW cache.watched AS
+SELECT DISTINCT t.tgrelid::pg_catalog.regclass AS relation,
+    pg_catalog.convert_from(pg_catalog.substr(t.tgargs, 1, pg_catalog.octet_length(t.tgargs) - 1),
+        pg_catalog.getdatabaseencoding()) AS tag,
+    CASE WHEN t.tgargs LIKE '%{%}%'::bytea THEN 'row' ELSE 'statement' END AS level
+FROM pg_catalog.pg_trigger AS t
+JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
+WHERE p.pronamespace = 'cache'::pg_catalog.regnamespace AND p.proname IN ('_note_table', '_note_row')
+    AND t.tgparentid = 0 AND t.tgtype & 4 = 4;
+
+CREATE OR REPLACE FUNCTION cache.watch(relation regclass, tag text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $body$
+#variable_conflict use_variable
+DECLARE
+    kind "char";
+    pattern text := tag;
+    is_by_row boolean;
+    trigger_name text;
+    member regclass;
+    column_name text;
+BEGIN
+    IF relation IS NULL THEN
+        PERFORM cache._error('null argument', 'relation');
+    ELSIF tag = '' THEN
+        PERFORM cache._error('empty tag');
+    END IF;
+    SELECT c.relkind, coalesce(pattern, n.nspname || '.' || c.relname) INTO kind, pattern
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = relation;
+    IF kind IS NULL OR kind NOT IN ('r', 'p') THEN
+        PERFORM cache._error('not watchable', relation::text, 'Only tables can be watched.');
+    END IF;
+    FOR column_name IN SELECT m[1] FROM regexp_matches(pattern, '\{([^{}]+)\}', 'g') AS m LOOP
+        IF NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = relation AND a.attname = column_name
+            AND a.attnum > 0 AND NOT a.attisdropped)
+        THEN
+            RAISE EXCEPTION USING ERRCODE = 'undefined_column',
+                MESSAGE = format('column "%s" of relation %s does not exist', column_name, relation);
+        END IF;
+    END LOOP;
+    -- Triggers for each row are passed on to partitions, present and future ones. Those for each statement are not.
+    is_by_row := kind = 'p' OR pattern LIKE '%{%';
+    trigger_name := '_pg_stash_' || md5(pattern);
+    FOR member IN
+        SELECT relation UNION
+        SELECT t.relid FROM pg_partition_tree(relation) AS t UNION
+        SELECT * FROM cache._inheritors(relation)
+    LOOP
+        IF NOT (SELECT c.relispartition AND member <> relation FROM pg_class AS c WHERE c.oid = member) THEN
+            EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH %s EXECUTE FUNCTION cache.%I(%L)',
+                trigger_name, member, CASE WHEN is_by_row THEN 'ROW' ELSE 'STATEMENT' END,
+                CASE WHEN is_by_row THEN '_note_row' ELSE '_note_table' END, pattern);
+            EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', member, trigger_name);
+        END IF;
+        EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION cache._note_table(%L)',
+            trigger_name || '_truncate', member, pattern);
+        EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', member, trigger_name || '_truncate');
+    END LOOP;
+    -- What was stored before is not known to be current.
+    PERFORM cache._invalidate(ARRAY[CASE WHEN pattern LIKE '%{%' THEN '' ELSE pattern END]);
+END $body$;
+
+CREATE OR REPLACE FUNCTION cache._inheritors(relation regclass) RETURNS SETOF regclass
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $body$
+    WITH RECURSIVE tree (member) AS (
+        SELECT i.inhrelid FROM pg_inherits AS i WHERE i.inhparent = $1
+        UNION
+        SELECT i.inhrelid FROM tree JOIN pg_inherits AS i ON i.inhparent = tree.member
+    )
+    SELECT member::regclass FROM tree
+$body$;
+COMMENT ON FUNCTION cache._inheritors(regclass) IS 'the tables that inherit from a table';
+
+CREATE OR REPLACE FUNCTION cache.unwatch(relation regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    t record;
+BEGIN
+    IF $1 IS NULL THEN
+        PERFORM cache._error('null argument', 'relation');
+    END IF;
+    FOR t IN
+        SELECT g.tgname, g.tgrelid::regclass AS on_table
+        FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid
+        WHERE p.pronamespace = 'cache'::regnamespace AND p.proname IN ('_note_table', '_note_row') AND g.tgparentid = 0
+            AND (g.tgrelid = $1 OR g.tgrelid IN (SELECT cache._inheritors($1)))
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, t.on_table);
+    END LOOP;
+END $body$;
