@@ -1,23 +1,21 @@
 //! `remember`: the result of a query, computed once for all who ask for it, and again when what it was made from has changed.
 
-use std::cell::RefCell;
-use std::ffi::CString;
-
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::spi::Spi;
 use pgrx::{default, pg_extern};
-use serde_json::Value as Json;
 
 use super::arguments::{self, Conditions};
+use super::dependencies::{self, Dependencies, Frame};
+use super::query_arguments;
 use crate::error::{self, Error};
 use crate::pg::acl::{self, Privileges};
-use crate::pg::datum::{Bytea, Interval, Jsonb, Tags, Text, TextArray, Varlena};
+use crate::pg::datum::{Bytea, Interval, Jsonb, Text, TextArray, Varlena};
 use crate::pg::lock::{Access, TableLock};
 use crate::pg::query::{Function, Query};
 use crate::pg::relation::Relation;
 use crate::pg::{lookup, process, xact};
 use crate::shared;
-use crate::store::{self, Basis, Claim, Entry, Grant, Holder, Patience, Table, Terms, Value};
+use crate::store::{self, Basis, Claim, Grant, Holder, Patience, Table, Terms, Value};
 
 /// The lease of a session that computes lasts until it has, or has failed: a day, in microseconds, is as good as that.
 const LEASE: i64 = 86_400_000_000;
@@ -99,7 +97,7 @@ impl Call<'_> {
             let patience = Patience { lease: LEASE, wait: PATIENCE };
             let patience = if xact::has_written() { Patience { wait: 0, ..patience } } else { patience };
             let Claim { value, grant, holder, .. } = store::claim(cache, key, patience, |entry| {
-                note_dependencies(entry);
+                dependencies::note_entry(entry);
                 arguments::read::<Jsonb>(entry)
             })?;
             match (value, grant, holder) {
@@ -139,50 +137,20 @@ impl Call<'_> {
         let frame = Frame::push();
         let json = Spi::connect(|_| {
             let query = Query::prepare(self.sql).map_err(|_| Error::NotAQuery)?;
-            let args = self.parameters(&query)?;
+            let args = query_arguments::texts(&self.args, &query)?;
             if grant.is_some() {
                 self.check_functions(&query)?;
             }
             self.note_relations(&query)?;
             // Before the query's snapshot: what is invalidated after this is too new for its rows.
-            note(&[], shared::as_of_next_snapshot().unwrap_or(i64::MIN));
+            dependencies::note(&[], shared::as_of_next_snapshot().unwrap_or(i64::MIN));
             Ok::<_, Error>(query.rows_as_json(&args))
         })?;
         if let Some(tags) = arguments::tags(&self.conditions.tags)? {
             let given: Vec<Vec<u8>> = tags.each().into_iter().flatten().map(<[u8]>::to_vec).collect();
-            note(&given, i64::MAX);
+            dependencies::note(&given, i64::MAX);
         }
         Ok((Jsonb::parse(&json), frame.pop()))
-    }
-
-    /// The text forms of the query's parameters.
-    fn parameters(&self, query: &Query) -> error::Result<Vec<Option<CString>>> {
-        let args = match &self.args {
-            None => Vec::new(),
-            Some(args) => {
-                let text = args.as_varlena().json_to_text();
-                match serde_json::from_slice(text.as_varlena().bytes()) {
-                    Ok(Json::Array(elements)) => elements,
-                    _ => return Err(Error::ArgsNotAnArray),
-                }
-            }
-        };
-        if args.len() != query.parameter_count() {
-            return Err(Error::ArgsCount { given: args.len(), wanted: query.parameter_count() });
-        }
-        let text = |(parameter, arg): (usize, &Json)| match arg {
-            Json::Null => None,
-            Json::Array(elements) if query.is_array(parameter) => Some(array_text(elements)),
-            Json::String(text) => Some(text.clone()),
-            other => Some(other.to_string()),
-        };
-        // JSON has no zero byte that jsonb would have let in.
-        Ok(args
-            .iter()
-            .enumerate()
-            .map(text)
-            .map(|text| text.map(|text| CString::new(text).unwrap_or_default()))
-            .collect())
     }
 
     fn check_functions(&self, query: &Query) -> error::Result<()> {
@@ -217,7 +185,7 @@ impl Call<'_> {
             if tags.is_empty() && !is_limited {
                 return Err(Error::NotWatched(relation.qualified_name()));
             }
-            note(&tags, i64::MAX);
+            dependencies::note(&tags, i64::MAX);
         }
         Ok(())
     }
@@ -242,107 +210,4 @@ fn is_to_be_waited_for(holder: Holder, was_filled: bool) -> bool {
     let commits_late = was_filled && holder.is_filled;
     let is_self = holder.pid == process::id();
     !is_self && !commits_late && !xact::has_written() && !process::waits_for_lock(holder.pid)
-}
-
-/// An array in the text form that PostgreSQL reads.
-fn array_text(elements: &[Json]) -> String {
-    let element = |element: &Json| match element {
-        Json::Null => "NULL".to_owned(),
-        Json::Array(elements) => array_text(elements),
-        Json::String(text) => quoted(text),
-        other => quoted(&other.to_string()),
-    };
-    format!("{{{}}}", elements.iter().map(element).collect::<Vec<_>>().join(","))
-}
-
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-/// What a result depends on.
-struct Dependencies {
-    tags: Vec<Vec<u8>>,
-    /// The time that all of it is of.
-    as_of: i64,
-}
-
-impl Dependencies {
-    fn tags(&self) -> Option<Tags<'_>> {
-        let texts: Vec<Text> = self.tags.iter().map(|tag| Text::from_bytes(tag)).collect();
-        let tags: Vec<Varlena<'_>> = texts.iter().map(Text::as_varlena).collect();
-        (!tags.is_empty()).then(|| Tags::copied(&tags))
-    }
-}
-
-thread_local! {
-    /// Of the computations that are going on, the innermost last: a query may call `remember` itself, and then depends on
-    /// what that depends on.
-    static GOING_ON: RefCell<Vec<Dependencies>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A computation that is going on.
-struct Frame {
-    depth: usize,
-}
-
-impl Frame {
-    fn push() -> Frame {
-        GOING_ON.with_borrow_mut(|frames| {
-            frames.push(Dependencies { tags: Vec::new(), as_of: i64::MAX });
-            Frame { depth: frames.len() }
-        })
-    }
-
-    /// Ends it. What it depends on, the one around it does, too.
-    fn pop(self) -> Dependencies {
-        let dependencies = GOING_ON.with_borrow_mut(|frames| {
-            frames.truncate(self.depth);
-            frames.pop().expect("pushed by this frame")
-        });
-        note(&dependencies.tags, dependencies.as_of);
-        dependencies
-    }
-}
-
-impl Drop for Frame {
-    /// Also where an error is on its way.
-    fn drop(&mut self) {
-        GOING_ON.with_borrow_mut(|frames| frames.truncate(self.depth - 1));
-    }
-}
-
-/// The innermost computation depends on these tags, and is of no later time than this.
-fn note(tags: &[Vec<u8>], as_of: i64) {
-    GOING_ON.with_borrow_mut(|frames| {
-        let Some(frame) = frames.last_mut() else { return };
-        frame.as_of = frame.as_of.min(as_of);
-        for tag in tags {
-            if !frame.tags.contains(tag) {
-                frame.tags.push(tag.clone());
-            }
-        }
-    });
-}
-
-/// A computation that has come upon a remembered result depends on what that depends on.
-fn note_dependencies(entry: Entry<'_>) {
-    if GOING_ON.with_borrow(Vec::is_empty) {
-        return;
-    }
-    if let Some(Basis { as_of, tags }) = entry.terms().basis {
-        let tags: Vec<Vec<u8>> = tags.each().into_iter().flatten().map(<[u8]>::to_vec).collect();
-        note(&tags, as_of);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arrays_are_written_as_postgresql_reads_them() {
-        let elements: Json = serde_json::from_str(r#"[1, "a,b", "q\"\\", null, true, [1.50], {"k": "v"}]"#).unwrap();
-        let expected = r#"{"1","a,b","q\"\\",NULL,"true",{"1.50"},"{\"k\":\"v\"}"}"#;
-        assert_eq!(array_text(elements.as_array().unwrap()), expected);
-    }
 }

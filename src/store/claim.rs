@@ -14,7 +14,7 @@ use crate::shared::{self, Answer, Fate, KeyHash, Lease, Read};
 use crate::store::catalog;
 use crate::store::entry::{Basis, Entry, Moment, Terms, Value};
 use crate::store::modify::{Change, modify};
-use crate::store::table::Table;
+use crate::store::table::{Look, Table};
 
 /// What a claim has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,12 +203,6 @@ fn is_due_early(entry: Entry<'_>) -> bool {
         }
         _ => false,
     }
-}
-
-/// What has been found of an entry that is live.
-pub enum Look<'a> {
-    Fresh(Entry<'a>),
-    Stale(Entry<'a>),
 }
 
 /// Stores what has been made under a lease. Returns whether it was stored: not where the lease has ended, where what the

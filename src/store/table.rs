@@ -17,7 +17,6 @@ use crate::pg::{lookup, page, xact};
 use crate::settings::{self, OnStandby};
 use crate::shared::{self, Hint, KeyHash, Read};
 use crate::store::catalog::{self, Cache};
-use crate::store::claim::Look;
 use crate::store::entry::{Basis, Entry, Moment, Terms, Value};
 use crate::sweeper;
 use crate::ttl::{self, Ttl};
@@ -25,6 +24,12 @@ use crate::ttl::{self, Ttl};
 /// What a key and its entry's tags may take together, so that a row is not split up for their sake: neither is stored
 /// out of line. In bytes.
 const MAX_KEY_AND_TAGS: usize = 1900;
+
+/// What has been found of an entry that is live.
+pub enum Look<'a> {
+    Fresh(Entry<'a>),
+    Stale(Entry<'a>),
+}
 
 /// The fields are dropped in this order: scan, indexes, table, lock.
 pub struct Table {
