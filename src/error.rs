@@ -71,6 +71,8 @@ pub enum Error {
     VolatileFunction(String),
     /// The query of `remember` calls a function whose result depends on the session in a way that its key does not show.
     SessionFunction(String),
+    /// The query of `remember` calls a function whose result depends on the time, and no TTL is given.
+    TimeFunction(String),
     /// The query of `remember` reads something of whose changes nobody is told.
     NotWatched(String),
     /// The rows that the query of `remember` sees depend on who runs it.
@@ -119,6 +121,7 @@ impl Error {
             | Error::NotAQuery
             | Error::VolatileFunction(_)
             | Error::SessionFunction(_)
+            | Error::TimeFunction(_)
             | Error::KeyWithRowSecurity(_)
             | Error::InvalidPolicy(_)
             | Error::NegativeCount(_)
@@ -191,6 +194,7 @@ impl Error {
                     .into()
             }
             Error::SessionFunction(_) => "Pass what the session knows as args.".into(),
+            Error::TimeFunction(_) => "Say with ttl how long the result is good, or pass the time as args.".into(),
             Error::NotWatched(table) => {
                 format!("Run SELECT cache.watch('{table}'), or say with ttl or tags how long the result is good.")
             }
@@ -265,6 +269,9 @@ impl fmt::Display for Error {
             Error::VolatileFunction(name) => write!(f, "cannot remember a query that calls volatile function {name}"),
             Error::SessionFunction(name) => {
                 write!(f, "cannot remember a query that calls function {name}, whose result depends on the session")
+            }
+            Error::TimeFunction(name) => {
+                write!(f, "cannot remember a query that calls function {name}, whose result depends on the time")
             }
             Error::NotWatched(table) => write!(f, "table {table} is not watched"),
             Error::KeyWithRowSecurity(table) => {

@@ -153,15 +153,17 @@ impl Call<'_> {
         Ok((Jsonb::parse(&json), frame.pop()))
     }
 
+    /// Errors: 22023 for a function whose result no table decides, unless the call says otherwise.
     fn check_functions(&self, query: &Query) -> error::Result<()> {
         for function in query.functions().into_iter().map(Function::new) {
-            let is_own = lookup::is_function(function.oid(), c"cache", c"remember");
-            let is_unknown = !self.has_key && function.reads_session();
-            if (function.is_volatile() && !is_own) || is_unknown {
-                return Err(match is_unknown {
-                    true => Error::SessionFunction(function.name()),
-                    false => Error::VolatileFunction(function.name()),
-                });
+            if function.is_volatile() && !lookup::is_function(function.oid(), c"cache", c"remember") {
+                return Err(Error::VolatileFunction(function.name()));
+            }
+            if function.reads_session() && !self.has_key {
+                return Err(Error::SessionFunction(function.name()));
+            }
+            if function.reads_time() && self.conditions.ttl.is_none() {
+                return Err(Error::TimeFunction(function.name()));
             }
         }
         Ok(())

@@ -139,6 +139,9 @@ fn parse(of_type: Oid, text: &CStr) -> Datum {
     }
 }
 
+/// CURRENT_DATE to LOCALTIMESTAMP; those of the user come after them.
+const LAST_THAT_TELLS_TIME: pg_sys::SQLValueFunctionOp::Type = pg_sys::SQLValueFunctionOp::SVFOP_LOCALTIMESTAMP_N;
+
 /// Functions that a walk through a query has met.
 #[derive(Default)]
 struct Calls {
@@ -157,8 +160,17 @@ unsafe extern "C-unwind" fn walk(node: *mut pg_sys::Node, calls: *mut c_void) ->
     // SAFETY: a node says what it is; the context is passed on as it came.
     unsafe {
         let Some(tag) = node.as_ref().map(|node| node.type_) else { return false };
-        if tag == pg_sys::NodeTag::T_NextValueExpr {
-            (*calls.cast::<Calls>()).functions.push(Oid::from(pg_sys::F_NEXTVAL));
+        // What the parser has a notation of its own for, and no function call.
+        let stands_for = match tag {
+            pg_sys::NodeTag::T_NextValueExpr => Some(pg_sys::F_NEXTVAL),
+            pg_sys::NodeTag::T_SQLValueFunction => {
+                let tells_time = (*node.cast::<pg_sys::SQLValueFunction>()).op <= LAST_THAT_TELLS_TIME;
+                tells_time.then_some(pg_sys::F_NOW)
+            }
+            _ => None,
+        };
+        if let Some(function) = stands_for {
+            note_function(Oid::from(function), calls);
         }
         pg_sys::check_functions_in_node(node, Some(note_function), calls);
         if tag == pg_sys::NodeTag::T_Query {
@@ -259,6 +271,18 @@ impl Function {
     /// Whether it is PostgreSQL's own.
     pub fn is_built_in(&self) -> bool {
         self.0.to_u32() < pg_sys::FirstNormalObjectId
+    }
+
+    /// Whether its result depends on the time.
+    pub fn reads_time(&self) -> bool {
+        const THOSE: [u32; 5] = [
+            pg_sys::F_NOW,
+            pg_sys::F_TRANSACTION_TIMESTAMP,
+            pg_sys::F_STATEMENT_TIMESTAMP,
+            pg_sys::F_AGE_TIMESTAMP,
+            pg_sys::F_AGE_TIMESTAMPTZ,
+        ];
+        THOSE.contains(&self.0.to_u32())
     }
 
     /// Whether its result depends on the session, in a way that no user or role shows.
