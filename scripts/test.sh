@@ -3,22 +3,21 @@
 # as an argument filters them by name.
 . "$(dirname "$0")/env.sh"
 
-export TMPDIR="${TMPDIR:-/tmp}"
-if is_root; then
-    export CARGO_PGRX_TEST_RUNAS=postgres
-    export CARGO_PGRX_TEST_PGDATA="$TMPDIR/pg_stash-pgrx-$$"
-else
-    export CARGO_PGRX_TEST_PGDATA="$WORK/pgrx-test"
-fi
+# All servers of this run, and all that they write, are in one directory, which the user that they run as may write to.
+TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/pg_stash-XXXXXX")
+chmod 1777 "$TMPDIR"
+export TMPDIR
+if is_root; then export CARGO_PGRX_TEST_RUNAS=postgres; fi
+export CARGO_PGRX_TEST_PGDATA="$TMPDIR/pgrx"
 
-# Ends servers that an interrupted run has left, and no others: they are found by their directories.
+# Ends what an interrupted run has left.
 clean_up() {
-    for data in "$TMPDIR"/pg_stash-[0-9]*-*/data "$CARGO_PGRX_TEST_PGDATA"; do
+    for data in "$TMPDIR"/*/data "$TMPDIR"/pgrx/*; do
         if [ -e "$data/postmaster.pid" ]; then
             as_server_user "$(dirname "$PG_CONFIG")/pg_ctl" -D "$data" -m immediate -w stop >/dev/null 2>&1 || true
         fi
     done
-    rm -rf "$TMPDIR"/pg_stash-[0-9]*-* "$CARGO_PGRX_TEST_PGDATA"
+    rm -rf "$TMPDIR"
 }
 trap clean_up EXIT
 trap 'exit 130' INT TERM
