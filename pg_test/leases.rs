@@ -200,6 +200,26 @@ fn what_has_changed_since_the_claim_is_not_filled_over() {
     let lease = lease_of(&mut s, "'k'");
     other.run("COMMIT");
     assert!(!fill(&mut s, &lease, "'old'::text"));
+    // A delete that waits for another writer, as the fill does, whichever comes first.
+    for round in 0..10 {
+        s.run("SELECT cache.delete('k')");
+        let lease = lease_of(&mut s, "'k'");
+        other.run("BEGIN; SELECT cache.set('k', 'rolled back')");
+        let delete = || db.session().run("SELECT cache.delete('k')");
+        let fill_in = || {
+            fill(&mut db.session(), &lease, "'old'::text");
+        };
+        let (first, second): (&(dyn Fn() + Sync), &(dyn Fn() + Sync)) =
+            if round % 2 == 0 { (&delete, &fill_in) } else { (&fill_in, &delete) };
+        thread::scope(|scope| {
+            scope.spawn(first);
+            thread::sleep(Duration::from_millis(50));
+            scope.spawn(second);
+            thread::sleep(Duration::from_millis(50));
+            other.run("ROLLBACK");
+        });
+        assert_eq!(s.ask("SELECT cache.get('k')"), None, "round {round}");
+    }
     // One's own transaction: what is filled after its delete is wanted.
     s.run("BEGIN; SELECT cache.set('k', 'x'), cache.delete('k')");
     let lease = lease_of(&mut s, "'k'");
@@ -235,6 +255,7 @@ fn a_lease_that_is_none_is_an_error() {
         ("'k', lease => NULL", "22004"),
         ("'k', lease => '0'", "22023"),
         ("'k', lease => '-1 s'", "22023"),
+        ("'k', lease => '61 minutes'", "22023"),
         ("'k', wait => NULL", "22004"),
         ("'k', wait => '-1 s'", "22023"),
         ("'k', cache => 'none'", "42704"),

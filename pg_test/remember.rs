@@ -18,7 +18,7 @@ const SHOP: &str =
     CREATE FUNCTION count_run() RETURNS int STABLE LANGUAGE plpgsql AS 'BEGIN PERFORM nextval(''runs''); RETURN 1; END';
     SELECT cache.watch('orders'), cache.watch('items')";
 
-const TOTAL: &str = "cache.remember($$SELECT sum(amount) AS total, count_run() AS one FROM orders$$)";
+const TOTAL: &str = "cache.remember($$SELECT sum(amount) AS total, count_run() AS one FROM orders$$, key => 'total')";
 
 #[test]
 fn a_query_runs_again_exactly_when_what_it_reads_has_changed() {
@@ -74,7 +74,9 @@ fn what_it_depends_on_follows_from_the_plan() {
         ("SELECT count(*) AS n FROM mother", "INSERT INTO child VALUES (1)", "INSERT INTO items VALUES (9, 'x')"),
         ("SELECT count(*) AS n FROM items UNION ALL SELECT count(*) FROM orders", "DELETE FROM items", "DELETE FROM p"),
     ] {
-        let call = format!("SELECT cache.remember($${query}$$)");
+        // A function that is inlined, and one's own, needs a key.
+        let key = if query.contains("inlined") { "'inlined'" } else { "NULL" };
+        let call = format!("SELECT cache.remember($${query}$$, key => {key})");
         let fresh = format!("SELECT jsonb_agg(to_jsonb(q)) FROM ({query}) AS q");
         assert_eq!(s.ask(&call), s.ask(&format!("SELECT coalesce(({fresh}), '[]')")), "{query}");
         let writes = "SELECT sets FROM cache.stats";
@@ -118,6 +120,7 @@ fn arguments_take_the_types_of_their_parameters() {
         "[{\"b\": true, \"d\": \"2024-02-29\"}]"
     );
     assert_eq!(ask("SELECT id FROM orders WHERE id < 0", "NULL"), "[]");
+    assert_eq!(ask("SELECT $1::jsonb AS j", "'[\"abc\"]'"), "[{\"j\": \"abc\"}]");
     for (call, code) in [
         ("$$SELECT $1::int AS i$$", "22023"),
         ("$$SELECT $1::int AS i$$, '[]'", "22023"),
@@ -191,8 +194,12 @@ fn functions_whose_result_no_table_decides_are_refused_by_name() {
         assert_eq!(error.message(), format!("cannot remember a query that calls volatile function {name}"));
     }
     let error = s.fails("SELECT cache.remember($$SELECT current_setting('app.tenant', true) AS t$$)", "22023");
-    assert!(error.message().contains("current_setting, whose result depends on the session"));
+    assert!(error.message().contains("current_setting, whose result may depend on the session"));
     s.run("SELECT cache.remember($$SELECT current_setting('app.tenant', true) AS t$$, key => 'of this tenant')");
+    s.fails("SELECT cache.remember($$SELECT id FROM orders WHERE id::text = tenant()$$)", "22023");
+    s.run("SELECT cache.remember($$SELECT id FROM orders WHERE id::text = tenant()$$, key => 'tenant')");
+    s.run("CREATE TEMP TABLE mine AS SELECT 1 AS i");
+    s.fails("SELECT cache.remember('SELECT i FROM mine', ttl => '1 min')", "22023");
     for clock in ["now()", "CURRENT_DATE", "LOCALTIMESTAMP(2)", "age(timestamp '2024-01-01')"] {
         let error = s.fails(&format!("SELECT cache.remember($$SELECT {clock} AS t$$)"), "22023");
         assert!(error.message().ends_with("whose result depends on the time"), "{clock}");
@@ -242,6 +249,11 @@ fn each_user_and_each_meaning_has_its_own() {
         assert_eq!(s.value("SELECT cache.remember('SELECT * FROM t') -> 0 ->> 'of'"), schema);
     }
     s.run("RESET search_path; CREATE TABLE times AS SELECT timestamptz '2024-01-01 00:00Z' AS at; SELECT cache.watch('times')");
+    s.run("CREATE TABLE words AS SELECT 'the cats' AS w; SELECT cache.watch('words')");
+    for (language, shown) in [("simple", "'cats':2 'the':1"), ("english", "'cat':2")] {
+        s.run(&format!("SET default_text_search_config = {language}"));
+        assert_eq!(s.value("SELECT cache.remember('SELECT to_tsvector(w) AS v FROM words') -> 0 ->> 'v'"), shown);
+    }
     for (zone, shown) in [("UTC", "2024-01-01T00:00:00+00:00"), ("Asia/Tokyo", "2024-01-01T09:00:00+09:00")] {
         s.run(&format!("SET TimeZone = '{zone}'"));
         assert_eq!(s.value("SELECT cache.remember('SELECT at FROM times') -> 0 ->> 'at'"), shown);
@@ -255,7 +267,7 @@ fn all_who_ask_at_once_wait_for_one_that_computes() {
     let mut s = db.session();
     s.run(SHOP);
     s.run("CREATE FUNCTION slowly() RETURNS int STABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.7); RETURN count_run(); END'");
-    let call = "SELECT cache.remember('SELECT count(*) AS n, slowly() AS s FROM orders') -> 0 ->> 'n'";
+    let call = "SELECT cache.remember('SELECT count(*) AS n, slowly() AS s FROM orders', key => 'slow') -> 0 ->> 'n'";
     let answers: Vec<String> = thread::scope(|scope| {
         let clients: Vec<_> = (0..30).map(|_| scope.spawn(|| db.session().value(call))).collect();
         clients.into_iter().map(|client| client.join().expect("no client panics")).collect()
@@ -266,7 +278,7 @@ fn all_who_ask_at_once_wait_for_one_that_computes() {
         "CREATE FUNCTION fails_once() RETURNS int STABLE LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.3);
         IF count_run() = 1 AND (SELECT last_value FROM runs) = 3 THEN RAISE ''no''; END IF; RETURN 1; END'",
     );
-    let failing = "SELECT cache.remember('SELECT fails_once() AS n FROM orders')";
+    let failing = "SELECT cache.remember('SELECT fails_once() AS n FROM orders', key => 'failing')";
     let outcomes: Vec<bool> = thread::scope(|scope| {
         let clients: Vec<_> = (0..10).map(|_| scope.spawn(|| db.session().attempt(failing).is_ok())).collect();
         clients.into_iter().map(|client| client.join().expect("no client panics")).collect()

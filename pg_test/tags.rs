@@ -139,10 +139,26 @@ fn a_transaction_with_one_snapshot_reads_the_clock_of_its_start() {
 }
 
 #[test]
+fn what_is_read_in_an_older_snapshot_is_of_the_transactions_start() {
+    let db = database();
+    let (mut s, mut other) = (db.session(), db.session());
+    s.run("CREATE TABLE t AS SELECT 1 AS n");
+    s.run("BEGIN; DECLARE c CURSOR FOR SELECT lease, (SELECT n FROM t) AS n FROM cache.claim('k')");
+    other.run("UPDATE t SET n = 2; SELECT cache.invalidate('a')");
+    let rows = s.rows("FETCH c");
+    let [lease, n] = &rows[0][..] else { panic!("two columns") };
+    let (lease, n) = (lease.as_deref().expect("a lease"), n.as_deref().expect("a value"));
+    assert_eq!(n, "1", "the snapshot of the DECLARE");
+    assert_eq!(s.value(&format!("SELECT cache.fill('{lease}'::bytea, '{n}'::text, tags => ARRAY['a'])")), "f");
+    s.run("COMMIT");
+}
+
+#[test]
 fn a_prepared_transaction_cannot_carry_it() {
     let server = Server::start("prepare-tags", &["max_prepared_transactions = 5"]);
     let mut s = server.session("postgres");
-    s.run("CREATE EXTENSION pg_stash; SELECT cache.set('k', 'x', tags => ARRAY['a'])");
+    s.run("CREATE EXTENSION pg_stash");
+    s.run("SELECT cache.set('k', 'x', tags => ARRAY['a'])");
     s.run("BEGIN; SELECT cache.invalidate('a')");
     s.fails("PREPARE TRANSACTION 'p'", "0A000");
     s.attempt("ROLLBACK").ok();
@@ -173,11 +189,13 @@ fn after_a_clean_restart_entries_with_tags_are_made_anew() {
     let server = Server::start("tags-restarted", &[]);
     let mut s = server.session("postgres");
     s.run("CREATE EXTENSION pg_stash; SELECT cache.set('k', 'x', tags => ARRAY['a']), cache.set('l', 'y')");
+    // Of a time that is still to come, as where the wall clock is set back meanwhile.
+    s.run("SELECT cache.set('m', 'z', tags => ARRAY['a']); UPDATE cache.entries SET as_of = as_of + interval '1 hour' WHERE key = 'm'");
     drop(s);
     server.stop("fast");
     server.resume();
     let mut s = server.session("postgres");
-    assert_eq!(s.value("SELECT concat_ws(' ', cache.get('k'), cache.get('l'))"), "y");
+    assert_eq!(s.value("SELECT concat_ws(' ', cache.get('k'), cache.get('l'), cache.get('m'))"), "y");
     s.run("SELECT cache.set('k', 'x', tags => ARRAY['a'])");
     assert_eq!(s.value("SELECT cache.get('k')"), "x");
 }

@@ -1,6 +1,6 @@
 //! Watched tables: whatever changes them makes what depends on them a miss, at the commit and not before.
 
-use super::support::{Session, database};
+use super::support::{Server, Session, database, wait_until};
 
 /// Stores an entry with each tag, runs `change`, and returns the tags whose entries are still there.
 fn left_after(s: &mut Session, tags: &[&str], change: &str) -> Vec<String> {
@@ -141,6 +141,112 @@ fn partitions_and_heirs_are_watched_with_their_parent_now_and_later() {
     );
     s.run("SELECT cache.unwatch('p'), cache.unwatch('mother'), cache.unwatch('p4')");
     assert_eq!(s.number("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pg_stash%'"), 0);
+}
+
+#[test]
+fn a_partition_or_an_heir_that_is_watched_notices_what_comes_through_its_parent() {
+    let db = database();
+    let mut s = db.session();
+    s.run("CREATE TABLE p (id int) PARTITION BY LIST (id); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)");
+    s.run("CREATE TABLE p2 (id int); CREATE TABLE mother (id int); CREATE TABLE child () INHERITS (mother)");
+    s.run("SELECT cache.watch('p1'), cache.watch('p2'), cache.watch('child')");
+    s.run("ALTER TABLE p ATTACH PARTITION p2 FOR VALUES IN (2)");
+    let tags = ["public.p1", "public.p2", "public.child"];
+    for (change, left) in [
+        ("INSERT INTO p VALUES (1)", &["public.p2", "public.child"][..]),
+        ("INSERT INTO p VALUES (2)", &["public.p1", "public.child"]),
+        ("INSERT INTO child VALUES (1)", &["public.p1", "public.p2"]),
+        ("UPDATE mother SET id = 2", &["public.p1", "public.p2"]),
+        ("TRUNCATE mother", &["public.p1", "public.p2"]),
+        ("DELETE FROM p WHERE id = 2", &["public.p1", "public.child"]),
+    ] {
+        assert_eq!(left_after(&mut s, &tags, change), left, "{change}");
+    }
+    assert_eq!(s.number("SELECT count(*) FROM cache.watched"), 3);
+}
+
+#[test]
+fn replication_fires_the_triggers_too() {
+    let settings = ["wal_level = logical", "max_worker_processes = 32"];
+    let (publisher, subscriber) = (Server::start("publisher", &settings), Server::start("subscriber", &settings));
+    let (mut p, mut s) = (publisher.session("postgres"), subscriber.session("postgres"));
+    p.run("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 1); CREATE PUBLICATION p FOR TABLE t");
+    s.run("CREATE EXTENSION pg_stash; CREATE TABLE t (id int PRIMARY KEY, n int); SELECT cache.watch('t')");
+    s.run(&format!("CREATE SUBSCRIPTION s CONNECTION '{}' PUBLICATION p", publisher.conninfo("postgres")));
+    let remembered = "SELECT cache.remember('SELECT sum(n) AS n FROM t') -> 0 ->> 'n'";
+    wait_until("the first rows are there", || s.ask(remembered).as_deref() == Some("1"));
+    for (change, sum) in
+        [("UPDATE t SET n = 5", "5"), ("INSERT INTO t VALUES (2, 2)", "7"), ("DELETE FROM t WHERE id = 1", "2")]
+    {
+        p.run(change);
+        wait_until("the change has come", || s.value("SELECT sum(n) FROM t") == sum);
+        assert_eq!(s.value(remembered), sum, "{change}");
+    }
+    p.run("TRUNCATE t; INSERT INTO t VALUES (3, 3)");
+    wait_until("the change has come", || s.ask("SELECT sum(n) FROM t").as_deref() == Some("3"));
+    assert_eq!(s.value(remembered), "3");
+    s.run("DROP SUBSCRIPTION s");
+}
+
+#[test]
+fn ddl_that_changes_what_a_query_returns_is_a_change() {
+    let db = database();
+    let mut s = db.session();
+    s.run("CREATE TABLE t (id int, n int); INSERT INTO t VALUES (1, 10); SELECT cache.watch('t')");
+    s.run("CREATE VIEW v AS SELECT n FROM t; CREATE FUNCTION f() RETURNS SETOF int LANGUAGE sql STABLE AS 'SELECT n FROM t'");
+    s.run("CREATE SCHEMA first; CREATE TYPE mood AS ENUM ('sad')");
+    for ddl in [
+        "ALTER TABLE t RENAME COLUMN id TO number",
+        "CREATE OR REPLACE VIEW v AS SELECT n + 1 AS n FROM t",
+        "CREATE OR REPLACE FUNCTION f() RETURNS SETOF int LANGUAGE sql STABLE AS 'SELECT n + 1 FROM t'",
+        "CREATE TABLE first.t (id int)",
+        "CREATE POLICY none ON t USING (false)",
+        "ALTER POLICY none ON t USING (true)",
+        "DROP POLICY none ON t",
+        "ALTER TYPE mood RENAME VALUE 'sad' TO 'glad'",
+        "DROP VIEW v",
+        "DROP FUNCTION f",
+    ] {
+        assert_eq!(left_after(&mut s, &["public.t"], ddl), [""; 0], "{ddl}");
+    }
+    for ddl in ["CREATE TEMP TABLE x (i int); DROP TABLE x", "CREATE INDEX ON t (n)", "COMMENT ON TABLE t IS 'x'"] {
+        assert_eq!(left_after(&mut s, &["public.t"], ddl), ["public.t"], "{ddl}");
+    }
+}
+
+#[test]
+fn a_transaction_that_keeps_one_snapshot_cannot_watch() {
+    let db = database();
+    let mut s = db.session();
+    s.run("CREATE TABLE t (id int)");
+    s.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
+    s.fails("SELECT cache.watch('t')", "25001");
+    s.run("ROLLBACK");
+    s.run("SELECT cache.watch('t')");
+    s.run("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1");
+    s.fails("CREATE TABLE heir () INHERITS (t)", "25001");
+    s.run("ROLLBACK");
+    s.run("BEGIN ISOLATION LEVEL REPEATABLE READ; CREATE TABLE other (id int); COMMIT");
+}
+
+#[test]
+fn a_tag_has_the_text_of_a_cast_and_no_setting_has_a_say_in_it() {
+    let db = database();
+    let mut s = db.session();
+    s.run("CREATE TABLE t (paid bool, code char(4), net inet, name name, price numeric(6, 2), at timestamptz, f float8, d date)");
+    s.run("SELECT cache.watch('t', '{paid}/{code}/{net}/{name}/{price}')");
+    let row = "true, 'ab', inet '10.0.0.1', 'x'::name, 1.5::numeric(6, 2)";
+    let tag = s.value(&format!("SELECT concat_ws('/', a::text, b::char(4)::text, c::text, d::text, e::text) FROM (VALUES ({row})) AS v (a, b, c, d, e)"));
+    assert_eq!(tag, "true/ab/10.0.0.1/32/x/1.50");
+    let change = format!("INSERT INTO t VALUES ({row})");
+    assert_eq!(left_after(&mut s, &[&tag], &change), [""; 0]);
+    for column in ["at", "f", "d"] {
+        s.fails(&format!("SELECT cache.watch('t', 'x:{{{column}}}')"), "22023");
+    }
+    // Triggers of other people's disturb nothing.
+    s.run("CREATE TABLE u (id int PRIMARY KEY); CREATE TABLE v (id int REFERENCES u)");
+    s.run("CREATE TRIGGER mine AFTER INSERT ON u EXECUTE FUNCTION cache.note_change()");
+    s.run("INSERT INTO u VALUES (1); SELECT * FROM cache.watched WHERE tag = 'none'; SELECT cache.watch('u')");
 }
 
 #[test]

@@ -9,10 +9,13 @@ RETURN 'pg_stash_watch_' || pg_catalog.left(pg_catalog.md5(tag), 16);
 -- All triggers of watched tables: one for each tag and table, partitions and heirs among them.
 CREATE VIEW cache.watch_triggers AS
 SELECT t.tgrelid AS relation, t.tgname AS name, p.proname = 'note_row_change' AS is_row_level,
-    pg_catalog.convert_from(pg_catalog.substr(t.tgargs, 1, pg_catalog.octet_length(t.tgargs) - 1),
-        pg_catalog.getdatabaseencoding()) AS tag
+    CASE WHEN t.tgnargs = 1 THEN
+        pg_catalog.convert_from(pg_catalog.substr(t.tgargs, 1, pg_catalog.octet_length(t.tgargs) - 1),
+            pg_catalog.getdatabaseencoding())
+    END AS tag
 FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
-WHERE p.pronamespace = 'cache'::pg_catalog.regnamespace AND p.proname IN ('note_change', 'note_row_change');
+WHERE p.pronamespace = 'cache'::pg_catalog.regnamespace AND t.tgnargs = 1 AND t.tgname NOT LIKE '%\_rows'
+    AND p.proname IN ('note_change', 'note_row_change');
 
 -- What has been asked for: without what a partition or an heir has from its parent.
 CREATE VIEW cache.watched AS
@@ -47,41 +50,57 @@ BEGIN ATOMIC
     SELECT DISTINCT w.tag FROM ancestors JOIN cache.watch_triggers AS w ON w.relation = ancestor;
 END;
 
+-- Makes a trigger that is not there, to fire always or only where replication applies changes; one that is there may have to
+-- fire always from now on, unless somebody has switched it off. It goes with the extension, which otherwise could not be
+-- dropped. Returns whether it was made.
+CREATE FUNCTION cache.add_watch_trigger(relation regclass, name text, action text, firing text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    is_new boolean := NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = name);
+BEGIN
+    IF is_new THEN
+        EXECUTE format('CREATE TRIGGER %I AFTER %s', name, action);
+        EXECUTE format('ALTER TRIGGER %I ON %s DEPENDS ON EXTENSION pg_stash', name, relation);
+    END IF;
+    IF is_new OR firing = 'ALWAYS' AND EXISTS (
+        SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = name AND tgenabled = 'R')
+    THEN
+        EXECUTE format('ALTER TABLE %s ENABLE %s TRIGGER %I', relation, firing, name);
+    END IF;
+    RETURN is_new;
+END $$;
+
 -- Makes the triggers for one tag on one table, as far as they are not there, and returns whether any was made. A parent's
 -- triggers for each row are on its partitions already.
+--
+-- Replication fires no triggers for each statement, and a statement on a parent none of its partitions' and heirs'. So where
+-- changes can come in that way, triggers for each row note the tag.
 CREATE FUNCTION cache.add_watch_triggers(relation regclass, tag text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     name text := cache.watch_trigger_name(tag);
-    is_row_level boolean := tag ~ '\{.*\}';
-    is_foreign boolean := (SELECT relkind = 'f' FROM pg_class WHERE oid = relation);
-    made text[] := '{}';
-    each text;
+    truncate text := CASE WHEN (SELECT relkind FROM pg_class WHERE oid = relation) <> 'f' THEN 'TRUNCATE' END;
+    is_below boolean := EXISTS (SELECT FROM pg_inherits WHERE inhrelid = relation)
+        AND tag NOT IN (SELECT cache.inherited_tags(relation));
+    is_new boolean;
 BEGIN
-    IF NOT is_row_level THEN
-        IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = name) THEN
-            EXECUTE format('CREATE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE %s ON %s FOR EACH STATEMENT EXECUTE FUNCTION cache.note_change(%L)',
-                name, CASE WHEN is_foreign THEN '' ELSE 'OR TRUNCATE' END, relation, tag);
-            made := made || name;
+    IF tag ~ '\{.*\}' THEN
+        is_new := cache.add_watch_trigger(relation, name, format(
+            'INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION cache.note_row_change(%L)', relation, tag), 'ALWAYS');
+        IF truncate IS NOT NULL THEN
+            is_new := cache.add_watch_trigger(relation, name || '_truncate', format(
+                'TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION cache.note_truncate()', relation), 'ALWAYS') OR is_new;
         END IF;
     ELSE
-        IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = name) THEN
-            EXECUTE format('CREATE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION cache.note_row_change(%L)',
-                name, relation, tag);
-            made := made || name;
-        END IF;
-        IF NOT is_foreign AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation AND tgname = name || '_truncate') THEN
-            EXECUTE format('CREATE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION cache.note_truncate()',
-                name || '_truncate', relation);
-            made := made || (name || '_truncate');
-        END IF;
+        -- These first: partitions get theirs from them, before the others have follow_ddl() see to the partitions.
+        is_new := cache.add_watch_trigger(relation, name || '_rows', format(
+            'INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION cache.note_change(%L)', relation, tag),
+            CASE WHEN is_below THEN 'ALWAYS' ELSE 'REPLICA' END);
+        is_new := cache.add_watch_trigger(relation, name, format(
+            'INSERT OR UPDATE OR DELETE %s ON %s FOR EACH STATEMENT EXECUTE FUNCTION cache.note_change(%L)',
+            'OR ' || truncate, relation, tag), 'ALWAYS') OR is_new;
     END IF;
-    FOREACH each IN ARRAY made LOOP
-        -- Also for what replication applies; and gone with the extension, which otherwise could not be dropped.
-        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', relation, each);
-        EXECUTE format('ALTER TRIGGER %I ON %s DEPENDS ON EXTENSION pg_stash', each, relation);
-    END LOOP;
-    RETURN made <> '{}';
+    RETURN is_new;
 END $$;
 
 CREATE FUNCTION cache.watch(relation regclass, tag text DEFAULT NULL) RETURNS void
@@ -105,6 +124,10 @@ BEGIN
         RAISE EXCEPTION 'cannot watch "%": it is not a table', relation
             USING ERRCODE = 'wrong_object_type', HINT = 'Watch the tables that it is made from.';
     END IF;
+    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        RAISE EXCEPTION 'cannot watch a table in a transaction that keeps one snapshot'
+            USING ERRCODE = 'active_sql_transaction', HINT = 'Use the isolation level READ COMMITTED.';
+    END IF;
     IF wanted = '' THEN
         RAISE EXCEPTION 'tag must not be empty' USING ERRCODE = 'invalid_parameter_value';
     END IF;
@@ -113,6 +136,15 @@ BEGIN
     IF missing IS NOT NULL THEN
         RAISE EXCEPTION 'column "%" of relation "%" does not exist', missing, relation
             USING ERRCODE = 'undefined_column', HINT = 'In a tag, braces stand for the value of a column of the table.';
+    END IF;
+    SELECT format('column "%s" of type %s cannot be part of a tag', a.attname, format_type(a.atttypid, NULL)) INTO missing
+    FROM regexp_matches(wanted, '\{([^}]*)\}', 'g') AS m
+    JOIN pg_attribute AS a ON a.attrelid = relation AND a.attname = m[1]
+    JOIN pg_type AS t ON t.oid = a.atttypid JOIN pg_proc AS p ON p.oid = t.typoutput
+    WHERE p.provolatile <> 'i' OR a.atttypid IN ('float4'::regtype, 'float8'::regtype, 'bytea'::regtype);
+    IF missing IS NOT NULL THEN
+        RAISE EXCEPTION '%', missing USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'The text of its values depends on settings of the session.';
     END IF;
     FOR member IN SELECT cache.watch_family(relation) LOOP
         is_new := cache.add_watch_triggers(member, wanted) OR is_new;
@@ -144,48 +176,66 @@ BEGIN
     END LOOP;
 END $$;
 
--- Keeps the triggers of watched tables together with what DDL makes of the tables. Whoever runs DDL need not be allowed to
--- use caches, so this runs as the extension's owner.
+-- Keeps the triggers of watched tables together with what DDL makes of the tables, and takes every other change of what
+-- queries mean for a change of all that they returned. Whoever runs DDL need not be allowed to use caches, so this runs as the
+-- extension's owner.
 CREATE FUNCTION cache.follow_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     altered oid;
-    inherited record;
+    watched record;
 BEGIN
-    IF NOT EXISTS (SELECT FROM cache.watch_triggers) THEN
+    IF NOT EXISTS (SELECT FROM cache.watch_triggers)
+        OR NOT EXISTS (SELECT FROM pg_event_trigger_ddl_commands() WHERE schema_name IS DISTINCT FROM 'pg_temp')
+        -- A dump that is being restored brings all triggers itself.
+        OR current_query() ~ '^ALTER TABLE \S+ ENABLE (ALWAYS|REPLICA) TRIGGER pg_stash_watch_\w+;?\s*$'
+    THEN
         RETURN;
     END IF;
-    FOR altered IN
-        SELECT DISTINCT objid FROM pg_event_trigger_ddl_commands() WHERE classid = 'pg_class'::regclass AND objsubid = 0
-    LOOP
-        -- A partition or an heir, perhaps a new one: it gets what the tables above it have.
-        FOR inherited IN
-            SELECT member::regclass AS member, tag
-            FROM cache.watch_family(altered) AS member, cache.inherited_tags(member) AS tag
-        LOOP
-            PERFORM cache.add_watch_triggers(inherited.member, inherited.tag);
-        END LOOP;
-        IF EXISTS (SELECT FROM cache.watch_triggers WHERE relation = altered) THEN
-            -- Its rows may have come or gone with a partition, or have been rewritten.
-            PERFORM cache.invalidate_all();
+    FOR altered IN SELECT DISTINCT objid FROM pg_event_trigger_ddl_commands() WHERE classid = 'pg_class'::regclass LOOP
+        IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable')
+            AND EXISTS (SELECT FROM pg_inherits WHERE altered IN (inhrelid, inhparent))
+        THEN
+            RAISE EXCEPTION 'cannot change partitions or heirs in a transaction that keeps one snapshot while tables are watched'
+                USING ERRCODE = 'active_sql_transaction', HINT = 'Use the isolation level READ COMMITTED.';
         END IF;
+        -- A partition or an heir, perhaps a new one, gets what the tables above it have; and one that is watched itself may
+        -- now have a parent.
+        FOR watched IN
+            SELECT member::regclass AS member, tag
+            FROM cache.watch_family(altered) AS member, LATERAL (
+                SELECT cache.inherited_tags(member)
+                UNION SELECT w.tag FROM cache.watch_triggers AS w WHERE w.relation = member AND NOT w.is_row_level
+            ) AS tags (tag)
+            WHERE EXISTS (SELECT FROM pg_inherits WHERE inhrelid = member)
+        LOOP
+            PERFORM cache.add_watch_triggers(watched.member, watched.tag);
+        END LOOP;
     END LOOP;
+    PERFORM cache.invalidate_all();
 END $$;
 
--- What goes with a table or a partition is a change like any other.
+-- What goes with a table or a partition, or whatever else a query uses, is a change like any other.
 CREATE FUNCTION cache.follow_drop() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF EXISTS (
         SELECT FROM pg_event_trigger_dropped_objects()
         WHERE object_type = 'trigger' AND address_names[array_upper(address_names, 1)] LIKE 'pg\_stash\_watch\_%'
+            OR NOT is_temporary AND EXISTS (SELECT FROM cache.watch_triggers) AND object_type IN (
+                'table', 'foreign table', 'view', 'materialized view', 'table column', 'function', 'aggregate', 'operator',
+                'policy', 'rule', 'type', 'domain', 'schema')
     ) THEN
         PERFORM cache.invalidate_all();
     END IF;
 END $$;
 
 CREATE EVENT TRIGGER pg_stash_follow_ddl ON ddl_command_end
-    WHEN TAG IN ('CREATE TABLE', 'CREATE FOREIGN TABLE', 'CREATE SCHEMA', 'ALTER TABLE', 'ALTER FOREIGN TABLE')
+    WHEN TAG IN (
+        'CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'CREATE FOREIGN TABLE', 'ALTER FOREIGN TABLE',
+        'CREATE VIEW', 'ALTER VIEW', 'CREATE MATERIALIZED VIEW', 'ALTER MATERIALIZED VIEW', 'CREATE FUNCTION', 'ALTER FUNCTION',
+        'ALTER ROUTINE', 'CREATE AGGREGATE', 'ALTER AGGREGATE', 'CREATE OPERATOR', 'CREATE POLICY', 'ALTER POLICY', 'CREATE RULE',
+        'ALTER RULE', 'ALTER TYPE', 'ALTER DOMAIN', 'CREATE SCHEMA', 'ALTER SCHEMA')
     EXECUTE FUNCTION cache.follow_ddl();
 CREATE EVENT TRIGGER pg_stash_follow_drop ON sql_drop EXECUTE FUNCTION cache.follow_drop();
 ALTER EVENT TRIGGER pg_stash_follow_ddl ENABLE ALWAYS;
@@ -200,6 +250,7 @@ COMMENT ON FUNCTION cache.watch_trigger_name(text) IS 'name of the triggers for 
 COMMENT ON FUNCTION cache.watch_family(oid) IS 'a table with its partitions and the tables that inherit from it';
 COMMENT ON FUNCTION cache.inherited_tags(oid) IS 'the tags for which the tables above a partition or an heir are watched';
 COMMENT ON FUNCTION cache.add_watch_triggers(regclass, text) IS 'makes the triggers for a tag on one table, for cache.watch()';
+COMMENT ON FUNCTION cache.add_watch_trigger(regclass, text, text, text) IS 'makes one trigger, for cache.add_watch_triggers()';
 COMMENT ON FUNCTION cache.follow_ddl() IS 'event trigger: watches new partitions and heirs of watched tables';
 COMMENT ON FUNCTION cache.follow_drop() IS 'event trigger: a dropped table or partition is a change';
 COMMENT ON EVENT TRIGGER pg_stash_follow_ddl IS 'watches new partitions and heirs of watched tables';

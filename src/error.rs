@@ -55,6 +55,8 @@ pub enum Error {
     AsOfInFuture,
     /// What was passed as a lease is none, or one of another database or server.
     InvalidLease,
+    /// A claim asks for a lease that would keep others waiting for too long.
+    LeaseTooLong,
     /// A lease under which a value has been stored already.
     LeaseUsed,
     /// A time span that must be positive, or must not be negative, and is not.
@@ -69,7 +71,9 @@ pub enum Error {
     NotAQuery,
     /// The query of `remember` calls a function whose result may be another one each time.
     VolatileFunction(String),
-    /// The query of `remember` calls a function whose result depends on the session in a way that its key does not show.
+    /// The query of `remember` reads a temporary table, which no other session has.
+    TemporaryTable(String),
+    /// The query of `remember` calls a function whose result may depend on the session in a way that its key does not show.
     SessionFunction(String),
     /// The query of `remember` calls a function whose result depends on the time, and no TTL is given.
     TimeFunction(String),
@@ -77,6 +81,8 @@ pub enum Error {
     NotWatched(String),
     /// The rows that the query of `remember` sees depend on who runs it.
     KeyWithRowSecurity(String),
+    /// An invalidation that others could not be told of.
+    CannotInvalidate,
     /// The shared memory, by which invalidations are known, is missing.
     NoSharedMemory,
     /// An entry would be larger than the whole budget of the cache.
@@ -121,6 +127,8 @@ impl Error {
             | Error::NotAQuery
             | Error::VolatileFunction(_)
             | Error::SessionFunction(_)
+            | Error::TemporaryTable(_)
+            | Error::LeaseTooLong
             | Error::TimeFunction(_)
             | Error::KeyWithRowSecurity(_)
             | Error::InvalidPolicy(_)
@@ -137,6 +145,7 @@ impl Error {
             Error::LargerThanBudget { .. } | Error::TooLarge(_) | Error::TagsTooLong { .. } => {
                 Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED
             }
+            Error::CannotInvalidate => Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::NoSuchColumn(_) => Code::ERRCODE_UNDEFINED_COLUMN,
             Error::NotWatched(_) => Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Error::NoSharedMemory => Code::ERRCODE_OUT_OF_MEMORY,
@@ -193,12 +202,17 @@ impl Error {
                 "What the query returns must depend on nothing but tables and parameters. Pass what varies as args."
                     .into()
             }
-            Error::SessionFunction(_) => "Pass what the session knows as args.".into(),
+            Error::SessionFunction(_) => {
+                "Pass what the session knows as args, or a key that tells apart whatever the function's result depends on.".into()
+            }
             Error::TimeFunction(_) => "Say with ttl how long the result is good, or pass the time as args.".into(),
             Error::NotWatched(table) => {
                 format!("Run SELECT cache.watch('{table}'), or say with ttl or tags how long the result is good.")
             }
             Error::KeyWithRowSecurity(_) => "Leave key out: the key is then made for each user.".into(),
+            Error::CannotInvalidate => {
+                "Another version of the library may be in use: restart the server after an upgrade.".into()
+            }
             Error::NoSharedMemory => "Make room in /dev/shm.".into(),
             Error::LargerThanBudget { .. } => {
                 "Raise max_size with cache.alter_cache(), or store the value in smaller parts.".into()
@@ -268,8 +282,10 @@ impl fmt::Display for Error {
             Error::NotAQuery => write!(f, "sql must be one query that returns rows"),
             Error::VolatileFunction(name) => write!(f, "cannot remember a query that calls volatile function {name}"),
             Error::SessionFunction(name) => {
-                write!(f, "cannot remember a query that calls function {name}, whose result depends on the session")
+                write!(f, "cannot remember a query that calls function {name}, whose result may depend on the session")
             }
+            Error::TemporaryTable(table) => write!(f, "cannot remember a query that reads temporary table {table}"),
+            Error::LeaseTooLong => write!(f, "lease must not be longer than one hour"),
             Error::TimeFunction(name) => {
                 write!(f, "cannot remember a query that calls function {name}, whose result depends on the time")
             }
@@ -277,6 +293,7 @@ impl fmt::Display for Error {
             Error::KeyWithRowSecurity(table) => {
                 write!(f, "key must be null: row-level security is enabled on table {table}")
             }
+            Error::CannotInvalidate => write!(f, "cannot invalidate cache entries without pg_stash's shared memory"),
             Error::NoSharedMemory => write!(f, "pg_stash has no shared memory"),
             Error::LargerThanBudget { cache, size, budget } => {
                 write!(f, "entry of {size} bytes is larger than the budget of cache \"{cache}\" ({budget} bytes)")

@@ -130,6 +130,11 @@ impl Server {
         String::from_utf8_lossy(&as_server_user("cat", &[&format!("{}/log", self.data())]).stdout).into_owned()
     }
 
+    /// What a program needs to connect.
+    pub fn conninfo(&self, database: &str) -> String {
+        format!("host={} user=postgres dbname={database}", self.dir.display())
+    }
+
     pub fn session(&self, database: &str) -> Session {
         self.session_as("postgres", database)
     }

@@ -5,9 +5,12 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{default, name, pg_extern};
 
 use super::arguments::{self, AnyForm};
-use crate::error;
+use crate::error::{self, Error};
 use crate::pg::datum::{Bytea, Interval, Jsonb, Text};
 use crate::store::{self, Claim, Entry, Patience};
+
+/// The longest lease, in microseconds: an hour. Whoever dies behind a pooler, whose session stays, keeps one until it ends.
+const LONGEST_LEASE: i64 = 3_600_000_000;
 
 /// Reads a value, and where it is missing or past its freshness takes the lease to make another, if nobody has it. Returns
 /// the state of the entry, its value, and the lease as a client holds it.
@@ -25,10 +28,11 @@ fn claim_as<T>(
 ) -> error::Result<(&'static str, Option<T>, Option<Bytea>)> {
     let key = arguments::key(&key)?;
     let cache = arguments::cache(cache)?;
-    let patience = Patience {
-        lease: arguments::time_span("lease", lease, false)?,
-        wait: arguments::time_span("wait", wait, true)?,
-    };
+    let lease = arguments::time_span("lease", lease, false)?;
+    if lease > LONGEST_LEASE {
+        return Err(Error::LeaseTooLong);
+    }
+    let patience = Patience { lease, wait: arguments::time_span("wait", wait, true)? };
     let Claim { state, value, grant, .. } = store::claim(cache, key, patience, copy)?;
     let token = grant.map(|grant| Bytea::new(&grant.token(cache, key.bytes())));
     Ok((state.name(), value, token))

@@ -14,6 +14,7 @@ fn open(cache: Option<&str>) -> error::Result<Option<Table>> {
 }
 
 fn delete_key(table: &mut Table, key: Varlena<'_>) -> error::Result<bool> {
+    table.overtake_lease(key);
     modify(table, key, |entry| Ok((Change::Remove, entry.is_some())))
 }
 

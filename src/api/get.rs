@@ -35,6 +35,7 @@ fn read_and_delete<T>(
     let key = arguments::key(&key)?;
     let privileges = Privileges::SELECT.and(Privileges::DELETE);
     let Some(mut table) = Table::open_for_write(arguments::cache(cache)?, privileges)? else { return Ok(None) };
+    table.overtake_lease(key);
     modify(&mut table, key, |entry| match entry {
         Some(entry) => Ok((Change::Remove, Some(copy(entry)?))),
         None => Ok((Change::Keep, None)),

@@ -28,7 +28,7 @@ pub fn texts(args: &Option<Jsonb>, query: &Query) -> Result<Vec<Option<CString>>
     let text = |(parameter, arg): (usize, &Json)| match arg {
         Json::Null => None,
         Json::Array(elements) if query.is_array(parameter) => Some(array_text(elements)),
-        Json::String(text) => Some(text.clone()),
+        Json::String(text) if !query.is_json(parameter) => Some(text.clone()),
         other => Some(other.to_string()),
     };
     // JSON has no zero byte that jsonb would have let in.

@@ -23,7 +23,7 @@ const LEASE: i64 = 86_400_000_000;
 const PATIENCE: i64 = 1_000_000;
 
 /// Settings that have a say in what a query means, or in how its values are written.
-const SETTINGS: [&std::ffi::CStr; 8] = [
+const SETTINGS: [&std::ffi::CStr; 16] = [
     c"search_path",
     c"TimeZone",
     c"DateStyle",
@@ -31,7 +31,15 @@ const SETTINGS: [&std::ffi::CStr; 8] = [
     c"bytea_output",
     c"extra_float_digits",
     c"lc_monetary",
+    c"lc_numeric",
     c"lc_time",
+    c"default_text_search_config",
+    c"timezone_abbreviations",
+    c"transform_null_equals",
+    c"standard_conforming_strings",
+    c"array_nulls",
+    c"xmlbinary",
+    c"xmloption",
 ];
 
 /// The rows of a query as a jsonb array of objects: remembered ones, or, where there are none or what they were made from has
@@ -83,6 +91,8 @@ impl Call<'_> {
         for user in [acl::current_user(), acl::session_user()] {
             say(&user.to_u32().to_le_bytes());
         }
+        // A temporary table may stand in front of another one.
+        say(&lookup::own_temporary_schema().to_u32().to_le_bytes());
         SETTINGS.iter().for_each(|name| say(lookup::setting(name).as_bytes()));
         let sum = Bytea::sha256(&said);
         let hexadecimal: String = sum.as_varlena().bytes().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -156,10 +166,12 @@ impl Call<'_> {
     /// Errors: 22023 for a function whose result no table decides, unless the call says otherwise.
     fn check_functions(&self, query: &Query) -> error::Result<()> {
         for function in query.functions().into_iter().map(Function::new) {
-            if function.is_volatile() && !lookup::is_function(function.oid(), c"cache", c"remember") {
+            let is_own = lookup::is_function(function.oid(), c"cache", c"remember");
+            if function.is_volatile() && !is_own {
                 return Err(Error::VolatileFunction(function.name()));
             }
-            if function.reads_session() && !self.has_key {
+            let may_read_session = function.reads_session() || !(function.is_built_in() || function.is_immutable());
+            if may_read_session && !self.has_key && !is_own {
                 return Err(Error::SessionFunction(function.name()));
             }
             if function.reads_time() && self.conditions.ttl.is_none() {
@@ -176,8 +188,12 @@ impl Call<'_> {
         for oid in query.relations() {
             let lock = TableLock::acquire(oid, Access::Read);
             let relation = Relation::open_any(&lock);
-            if relation.has_row_security() {
-                self.check_row_security(query, &relation)?;
+            if relation.is_temporary() {
+                return Err(Error::TemporaryTable(relation.qualified_name()));
+            }
+            // Which rows there are depends on the user, whom the key has to tell.
+            if relation.has_row_security() && self.has_key {
+                return Err(Error::KeyWithRowSecurity(relation.qualified_name()));
             }
             // A view is rewritten to the tables behind it, which are among the relations.
             if relation.kind() == b'v' {
@@ -190,20 +206,6 @@ impl Call<'_> {
             dependencies::note(&tags, i64::MAX);
         }
         Ok(())
-    }
-
-    /// Which rows there are depends on the user, and on what the policies ask about him.
-    fn check_row_security(&self, query: &Query, relation: &Relation) -> error::Result<()> {
-        if self.has_key {
-            return Err(Error::KeyWithRowSecurity(relation.qualified_name()));
-        }
-        let mut functions = query.functions().into_iter().map(Function::new);
-        match functions.find(|function| !function.is_built_in() && !function.is_immutable()) {
-            Some(function) if !lookup::is_function(function.oid(), c"cache", c"remember") => {
-                Err(Error::SessionFunction(function.name()))
-            }
-            _ => Ok(()),
-        }
     }
 }
 

@@ -40,6 +40,14 @@ pub fn is_function(oid: Oid, schema: &CStr, name: &CStr) -> bool {
     }
 }
 
+/// The schema of the session's temporary tables; zero where it has had none.
+pub fn own_temporary_schema() -> Oid {
+    let (mut schema, mut toast_schema) = (pg_sys::InvalidOid, pg_sys::InvalidOid);
+    // SAFETY: reads the process's own state.
+    unsafe { pg_sys::GetTempNamespaceState(&mut schema, &mut toast_schema) };
+    schema
+}
+
 /// The value of a setting in this session, in its text form; empty where it is not set.
 pub fn setting(name: &CStr) -> String {
     // SAFETY: a C string that PostgreSQL keeps until the setting is changed, or NULL.

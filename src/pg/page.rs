@@ -33,6 +33,8 @@ pub struct Version<'a> {
     pub is_changing: bool,
     /// Written by this transaction.
     pub is_own: bool,
+    /// The transaction that wrote it.
+    pub writer: u32,
 }
 
 impl Version<'_> {
@@ -149,6 +151,7 @@ impl<'a> BlockWalk<'a> {
                     is_arriving: self.snapshot.is_arriving(),
                     is_changing: self.snapshot.is_changing(),
                     is_own: is_own(tuple.t_data),
+                    writer: (*tuple.t_data).t_choice.t_heap.t_xmin.into_inner(),
                 };
                 show(tuple.t_self, version);
             }

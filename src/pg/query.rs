@@ -38,7 +38,8 @@ impl Query {
                 return Err(NotAQuery);
             }
             let parameters = if count == 0 { &[] } else { std::slice::from_raw_parts(types, count as usize) };
-            let plan = pg_sys::SPI_prepare(text.as_ptr(), count, types);
+            let options = pg_sys::CURSOR_OPT_PARALLEL_OK as i32;
+            let plan = pg_sys::SPI_prepare_cursor(text.as_ptr(), count, types, options);
             Ok(Query { plan, parameters: parameters.to_vec() })
         }
     }
@@ -52,6 +53,11 @@ impl Query {
     pub fn is_array(&self, parameter: usize) -> bool {
         // SAFETY: a look-up in the system caches.
         unsafe { pg_sys::get_element_type(self.parameters[parameter]) != pg_sys::InvalidOid }
+    }
+
+    /// Whether a parameter, counted from zero, is a json or jsonb.
+    pub fn is_json(&self, parameter: usize) -> bool {
+        [pg_sys::JSONOID, pg_sys::JSONBOID].contains(&self.parameters[parameter])
     }
 
     /// The relations that it depends on, views among them, whatever way leads to them: by its plan.
@@ -71,16 +77,12 @@ impl Query {
 
     /// The functions that it calls, with views and policies put in for what they stand for.
     pub fn functions(&self) -> Vec<Oid> {
-        let mut calls = Calls::default();
-        // SAFETY: the rewritten queries belong to the plan; the walker gets back what it is given.
+        // SAFETY: the rewritten queries belong to the plan.
         unsafe {
-            for source in pointers::<pg_sys::CachedPlanSource>(pg_sys::SPI_plan_get_plan_sources(self.plan)) {
-                for query in pointers::<pg_sys::Node>((*source).query_list) {
-                    walk(query, (&raw mut calls).cast());
-                }
-            }
+            let sources = pointers::<pg_sys::CachedPlanSource>(pg_sys::SPI_plan_get_plan_sources(self.plan));
+            let queries = sources.into_iter().flat_map(|source| pointers::<pg_sys::Node>((*source).query_list));
+            queries.flat_map(|query| called_functions(query)).collect()
         }
-        calls.functions
     }
 
     /// Runs it in the transaction's newest snapshot, read only, and returns its rows as a JSON array of objects. An
@@ -141,6 +143,17 @@ fn parse(of_type: Oid, text: &CStr) -> Datum {
 
 /// CURRENT_DATE to LOCALTIMESTAMP; those of the user come after them.
 const LAST_THAT_TELLS_TIME: pg_sys::SQLValueFunctionOp::Type = pg_sys::SQLValueFunctionOp::SVFOP_LOCALTIMESTAMP_N;
+
+/// The functions that are called in a tree of nodes, or a list of such.
+///
+/// # Safety
+/// A node of a query or of expressions, or NULL.
+pub(in crate::pg) unsafe fn called_functions(node: *mut pg_sys::Node) -> Vec<Oid> {
+    let mut calls = Calls::default();
+    // SAFETY: per the contract; the walker gets back what it is given.
+    unsafe { walk(node, (&raw mut calls).cast()) };
+    calls.functions
+}
 
 /// Functions that a walk through a query has met.
 #[derive(Default)]

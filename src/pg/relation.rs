@@ -72,6 +72,11 @@ impl Relation {
         unsafe { (*(*self.raw).rd_rel).relrowsecurity }
     }
 
+    pub fn is_temporary(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*(*self.raw).rd_rel).relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP }
+    }
+
     pub fn is_ordinary_heap(&self) -> bool {
         // SAFETY: as above.
         unsafe {

@@ -3,6 +3,8 @@
 
 use pgrx::pg_sys;
 
+use crate::pg::query::{Function, called_functions};
+
 /// What a look-up sees.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Visibility {
@@ -69,8 +71,8 @@ pub fn is_current() -> bool {
 /// Runs `work`, which may take long, without a snapshot where that can be: then it does not keep rows that others delete from
 /// being reclaimed. The statement that is being run goes on with a new snapshot.
 ///
-/// That can be where the statement is the client's own, reads no table, and is free to see what was committed meanwhile: it
-/// has done nothing yet that depends on the snapshot that it had.
+/// That can be where the statement is the client's own and calls one function, this one, and nothing else that could look at
+/// a table: it has done nothing yet that depends on the snapshot that it had.
 pub fn without<R>(work: impl FnOnce() -> R) -> R {
     // SAFETY: the portal, its query and its state live for as long as the statement is being run. Both of the query's
     // references to the snapshot are counted, and nothing else refers to it; they are replaced before anything looks at
@@ -90,6 +92,38 @@ pub fn without<R>(work: impl FnOnce() -> R) -> R {
     }
 }
 
+/// Whether the client's statement calls one function, this one, and does nothing else: what is read after it is read by other
+/// statements, which have snapshots of their own unless the isolation level keeps one.
+pub fn is_ours_alone() -> bool {
+    // SAFETY: called by a function that a statement runs.
+    unsafe { only_holder() }.is_some()
+}
+
+/// Whether a plan reads no table, and consists of one call of a function, as it stands in FROM or in the list of columns.
+///
+/// # Safety
+/// A whole plan.
+unsafe fn calls_one_function(plan: &pg_sys::PlannedStmt) -> bool {
+    // SAFETY: a node says what it is; lists are looked at as what they hold.
+    unsafe {
+        let Some(node) = plan.planTree.as_ref() else { return false };
+        let is_leaf = matches!(node.type_, pg_sys::NodeTag::T_FunctionScan | pg_sys::NodeTag::T_Result)
+            && node.lefttree.is_null()
+            && plan.subplans.is_null()
+            && plan.relationOids.is_null();
+        if !is_leaf {
+            return false;
+        }
+        let mut functions = called_functions(node.targetlist.cast());
+        functions.extend(called_functions(node.qual.cast()));
+        if node.type_ == pg_sys::NodeTag::T_FunctionScan {
+            let scan = &*std::ptr::from_ref(node).cast::<pg_sys::FunctionScan>();
+            functions.extend(called_functions(scan.functions.cast()));
+        }
+        functions.into_iter().map(Function::new).filter(|function| !function.is_immutable()).count() <= 1
+    }
+}
+
 /// The client's statement and its state, where nothing else in this session uses a snapshot.
 ///
 /// # Safety
@@ -100,7 +134,7 @@ unsafe fn only_holder() -> Option<(*mut pg_sys::QueryDesc, *mut pg_sys::EState)>
         let portal = pg_sys::ActivePortal.as_ref()?;
         let query = portal.queryDesc.as_mut()?;
         let state = query.estate.as_mut()?;
-        let reads_tables = query.plannedstmt.as_ref().is_none_or(|plan| !plan.relationOids.is_null());
+        let reads_tables = query.plannedstmt.as_ref().is_none_or(|plan| !calls_one_function(plan));
         let is_plain = portal.strategy == pg_sys::PortalStrategy::PORTAL_ONE_SELECT
             && portal.portalSnapshot.is_null()
             && portal.holdSnapshot.is_null()

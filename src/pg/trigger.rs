@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use pgrx::PgTrigger;
 use pgrx::pg_sys::{self, Oid};
 
+use crate::pg::datum::Varlena;
 use crate::pg::slot::Row;
 
 /// The first argument that the trigger was made with; empty where there is none.
@@ -36,7 +37,9 @@ pub struct Column {
     number: i16,
     of_type: Oid,
     name: Vec<u8>,
-    output: Box<pg_sys::FmgrInfo>,
+    /// The function that makes a text or, where there is no cast, the type's output function, which makes a C string.
+    function: Box<pg_sys::FmgrInfo>,
+    is_cast: bool,
 }
 
 impl Column {
@@ -44,15 +47,19 @@ impl Column {
     pub fn find(trigger: &PgTrigger<'_>, name: &[u8]) -> Option<Column> {
         let numbers = 1..=descriptor(trigger).natts as i16;
         let (number, of_type) = numbers.filter_map(|number| Some((number, type_of(trigger, number, name)?))).next()?;
-        let (mut function, mut is_varlena) = (pg_sys::InvalidOid, false);
+        let (mut oid, mut is_varlena) = (pg_sys::InvalidOid, false);
         // SAFETY: a type that a column has. What the look-up keeps is allocated for the life of the process.
-        let output = unsafe {
-            pg_sys::getTypeOutputInfo(of_type, &mut function, &mut is_varlena);
-            let mut output: Box<pg_sys::FmgrInfo> = Box::new(std::mem::zeroed());
-            pg_sys::fmgr_info_cxt(function, &mut *output, pg_sys::TopMemoryContext);
-            output
-        };
-        Some(Column { number, of_type, name: name.to_vec(), output })
+        unsafe {
+            let context = pg_sys::CoercionContext::COERCION_EXPLICIT;
+            let path = pg_sys::find_coercion_pathway(pg_sys::TEXTOID, of_type, context, &mut oid);
+            let is_cast = path == pg_sys::CoercionPathType::COERCION_PATH_FUNC && pg_sys::get_func_nargs(oid) == 1;
+            if !is_cast {
+                pg_sys::getTypeOutputInfo(of_type, &mut oid, &mut is_varlena);
+            }
+            let mut function: Box<pg_sys::FmgrInfo> = Box::new(std::mem::zeroed());
+            pg_sys::fmgr_info_cxt(oid, &mut *function, pg_sys::TopMemoryContext);
+            Some(Column { number, of_type, name: name.to_vec(), function, is_cast })
+        }
     }
 
     /// Whether the trigger's table still has the column as it was when it was found.
@@ -63,10 +70,16 @@ impl Column {
     /// Adds the row's value to `text`, as a cast to text has it. `false` for NULL.
     pub fn write(&mut self, row: Row<'_>, text: &mut Vec<u8>) -> bool {
         let Some(value) = row.datum(self.number) else { return false };
-        // SAFETY: the value is of the type whose output function this is, which returns a C string in this memory context.
-        text.extend_from_slice(
-            unsafe { CStr::from_ptr(pg_sys::OutputFunctionCall(&mut *self.output, value)) }.to_bytes(),
-        );
+        // SAFETY: the value is of the type whose function this is, which returns a text, or a C string, in this memory context.
+        unsafe {
+            if self.is_cast {
+                let cast = pg_sys::FunctionCall1Coll(&mut *self.function, pg_sys::InvalidOid, value);
+                text.extend_from_slice(Varlena::new(cast).bytes());
+            } else {
+                let shown = pg_sys::OutputFunctionCall(&mut *self.function, value);
+                text.extend_from_slice(CStr::from_ptr(shown).to_bytes());
+            }
+        }
         true
     }
 }

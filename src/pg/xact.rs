@@ -23,10 +23,15 @@ pub fn started_at() -> i64 {
     unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }
 }
 
-/// When the client's statement started, by the wall clock.
-pub fn statement_started_at() -> i64 {
-    // SAFETY: reads the process's own state.
-    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+/// The number that the next transaction that writes will have.
+pub fn next_id() -> u32 {
+    // SAFETY: reads shared state under a lock of PostgreSQL's.
+    unsafe { pg_sys::ReadNextFullTransactionId() }.value as u32
+}
+
+/// Whether one transaction is older than another, as long as there are no more than two thousand million between them.
+pub fn precedes(one: u32, other: u32) -> bool {
+    (one.wrapping_sub(other) as i32) < 0
 }
 
 /// Whether all statements of the transaction see the snapshot of its first one.
@@ -142,5 +147,16 @@ fn forget_work() {
 fn tell(end: End) {
     if let Some(tell) = AT_END.get() {
         tell(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::precedes;
+
+    #[test]
+    fn older_is_older_also_where_the_numbers_have_begun_anew() {
+        assert!(precedes(100, 101) && !precedes(101, 101) && !precedes(102, 101));
+        assert!(precedes(u32::MAX - 5, 3) && !precedes(3, u32::MAX - 5));
     }
 }

@@ -8,6 +8,7 @@ use pgrx::pg_sys::Oid;
 use super::claim;
 use super::hybrid_clock::HybridClock;
 use crate::pg::shmem::DynamicMemory;
+use crate::pg::xact;
 
 const DATABASES: usize = 128;
 
@@ -19,12 +20,40 @@ pub struct Control {
     /// When there was last no memory for it; zero: never.
     pub arena_failed_at: AtomicI64,
     pub clock: HybridClock,
+    /// The layout of all shared memory: [`LAYOUT`], or that of another version of the library.
+    layout: AtomicU64,
+    /// No transaction before this one has written anything since account is kept of invalidations.
+    pub first_writer: AtomicU64,
     /// Not zero where the arena was made on a standby, which has not been promoted since.
     pub is_from_recovery: AtomicU64,
     databases: [DatabaseSlot; DATABASES],
 }
 
+/// Another number for each version of the library: they cannot share memory.
+const LAYOUT: u64 = {
+    let version = env!("CARGO_PKG_VERSION").as_bytes();
+    let (mut sum, mut i) = (1, 0);
+    while i < version.len() {
+        sum = sum * 257 + version[i] as u64;
+        i += 1;
+    }
+    sum
+};
+
 impl Control {
+    /// Whether the memory is laid out as this version of the library has it. Whoever comes first decides.
+    pub fn is_ours(&self) -> bool {
+        let before = self.layout.compare_exchange(0, LAYOUT, Ordering::AcqRel, Ordering::Acquire);
+        before.is_ok() || before == Err(LAYOUT)
+    }
+
+    /// Account is kept of invalidations since that time: nothing that has a tag, and is of before it or was written before
+    /// now, is valid.
+    pub fn begin_history(&self, since: i64) {
+        self.clock.raise_floor(since);
+        self.first_writer.store(u64::from(xact::next_id()), Ordering::Release);
+    }
+
     /// The database's slot, taken now if need be; `None` where all are taken.
     pub fn database(&self, database: Oid) -> Option<&DatabaseSlot> {
         claim(&self.databases, u64::from(database.to_u32()), |slot| &slot.oid, |_| {})
@@ -38,8 +67,10 @@ impl Control {
     /// Frees the slots of databases that are no more.
     pub fn retain_databases(&self, exists: impl Fn(Oid) -> bool) {
         for slot in self.databases().filter(|slot| !exists(slot.oid())) {
+            let oid = slot.oid.load(Ordering::Acquire);
             slot.set_state(SweeperState::Absent, 0);
-            slot.oid.store(0, Ordering::Release);
+            // Whoever was faster may have given the slot to another database.
+            slot.oid.compare_exchange(oid, 0, Ordering::AcqRel, Ordering::Relaxed).ok();
         }
     }
 }

@@ -29,9 +29,13 @@ impl HybridClock {
         next(before.unwrap_or_else(|latest| latest))
     }
 
-    /// A time that `elapsed` microseconds ago was not in the future: earlier than all that will be told from now on.
-    pub fn ago(&self, elapsed: i64, wall: i64) -> i64 {
-        self.tick(wall) - elapsed
+    /// A time that was not in the future when the wall clock showed `since`: earlier than all that has been told from then
+    /// on. `wall` reads the wall clock. `None` where that has been set back meanwhile.
+    pub fn dated_back(&self, since: i64, wall: impl Fn() -> i64) -> Option<i64> {
+        // Told first, and how long ago it was asked after that: what others are told in between makes it only earlier.
+        let told = self.tick(wall());
+        let elapsed = wall().checked_sub(since).filter(|elapsed| *elapsed >= 0)?;
+        Some(told - elapsed)
     }
 
     /// Everything that has a tag is invalid from now on.
@@ -122,12 +126,26 @@ mod tests {
     #[test]
     fn what_began_earlier_is_dated_back_by_as_much() {
         let clock = clock();
-        assert_eq!(clock.ago(30, 1000), 970);
+        assert_eq!(clock.dated_back(970, || 1000), Some(970));
         let invalidated = clock.tick(1000);
-        assert!(clock.ago(30, 1010) < invalidated, "it began before the invalidation");
-        assert!(clock.ago(30, 1100) > invalidated);
+        assert!(clock.dated_back(980, || 1010).unwrap() < invalidated, "it began before the invalidation");
+        assert!(clock.dated_back(1070, || 1100).unwrap() > invalidated);
+        assert_eq!(clock.dated_back(1200, || 1100), None, "it has been set back since");
         let told = clock.tick(100 * SECOND);
         // Though the wall clock is behind.
-        assert!(clock.ago(0, 40 * SECOND) > told);
+        assert!(clock.dated_back(40 * SECOND, || 40 * SECOND).unwrap() > told);
+    }
+
+    #[test]
+    fn others_who_are_told_meanwhile_do_not_make_it_later() {
+        let clock = clock();
+        let invalidated = clock.tick(100);
+        // Between the two looks at the wall clock, which shows 110 and then 1000, another process is told.
+        let looks = std::cell::Cell::new(0);
+        let wall = || {
+            looks.set(looks.get() + 1);
+            if looks.get() == 1 { 110 } else { clock.tick(900).max(1000) }
+        };
+        assert!(clock.dated_back(60, wall).unwrap() < invalidated);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::hybrid_clock::HybridClock;
 use super::tags::{CellSet, TagCell, TagTimes};
+use crate::error::Error;
 use crate::pg::lookup::current_database;
 use crate::pg::{clock, snapshot, xact};
 
@@ -78,7 +79,9 @@ pub fn note_all() {
 
 fn note(add: impl FnOnce(&mut Note)) {
     // What the commit will need is made now: it can neither allocate nor fail.
-    super::control();
+    if super::control().is_none() {
+        Error::CannotInvalidate.raise();
+    }
     super::database_slot();
     super::arena();
     super::tell_at_end();
@@ -143,6 +146,7 @@ struct Known {
     clock: &'static HybridClock,
     floor: &'static AtomicI64,
     cells: TagTimes,
+    first_writer: u32,
 }
 
 impl Known {
@@ -153,10 +157,11 @@ impl Known {
             if xact::in_recovery() {
                 return None;
             }
-            control.clock.invalidate_all(clock::now());
+            control.begin_history(control.clock.tick(clock::now()));
             control.is_from_recovery.store(0, Ordering::Release);
         }
-        Some(Known { clock: &control.clock, floor: &database.floor, cells: arena.tags })
+        let first_writer = control.first_writer.load(Ordering::Acquire) as u32;
+        Some(Known { clock: &control.clock, floor: &database.floor, cells: arena.tags, first_writer })
     }
 }
 
@@ -165,9 +170,15 @@ impl Invalidations {
         Invalidations(Known::new())
     }
 
+    /// Whether what this transaction has written may be believed: not if that was before anybody kept account of
+    /// invalidations, in another life of the server. Times do not tell, because a wall clock may have been set back since.
+    pub fn know(&self, writer: u32) -> bool {
+        self.0.is_some_and(|known| !xact::precedes(writer, known.first_writer))
+    }
+
     /// Whether a value that was current at this time, and depends on these tags, still is. Where nobody can know, it is not.
     pub fn spare<'t>(&self, as_of: i64, mut tags: impl Iterator<Item = &'t [u8]>) -> bool {
-        let Some(Known { clock, floor, cells }) = self.0 else { return false };
+        let Some(Known { clock, floor, cells, .. }) = self.0 else { return false };
         let is_after = |time: i64| as_of > time;
         is_after(clock.floor())
             && is_after(floor.load(Ordering::Acquire))
@@ -189,32 +200,22 @@ pub fn as_of_now() -> Option<i64> {
 /// The time of a value that was read in this transaction, whenever that was. `None` where there is no shared memory, or
 /// where the wall clock has been set back since the transaction started.
 pub fn as_of_start() -> Option<i64> {
-    dated_back(xact::started_at())
+    super::control()?.clock.dated_back(xact::started_at(), clock::now)
 }
 
 /// The time of a value that is read after this call. That may be in a snapshot that has been taken before it: the
-/// transaction's, or, in a function that is not volatile, that of the statement which calls it.
+/// transaction's, or, in a cursor or a function that is not volatile, that of a statement whose start is not known.
 pub fn current_as_of() -> Option<i64> {
     let now = as_of_now();
-    if xact::keeps_one_snapshot() {
-        as_of_start()
-    } else if snapshot::is_current() {
+    let comes_first = snapshot::is_ours_alone() ||
         // Asked after the time was taken: whatever is committed from now on is invalidated at a later one.
-        now
-    } else {
-        dated_back(xact::statement_started_at())
-    }
+        snapshot::is_current();
+    if !xact::keeps_one_snapshot() && comes_first { now } else { as_of_start() }
 }
 
 /// The time of what is read in the transaction's next snapshot, taken after this call.
 pub fn as_of_next_snapshot() -> Option<i64> {
     if xact::keeps_one_snapshot() { as_of_start() } else { as_of_now() }
-}
-
-fn dated_back(since: i64) -> Option<i64> {
-    let now = clock::now();
-    let elapsed = now.checked_sub(since).filter(|elapsed| *elapsed >= 0)?;
-    super::control().map(|control| control.clock.ago(elapsed, now))
 }
 
 #[cfg(test)]

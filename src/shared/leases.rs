@@ -144,9 +144,10 @@ impl Leases {
         })
     }
 
-    /// The value has been written, and is there for others once the transaction commits.
-    pub fn fill(self, lease: Lease) {
-        self.change(lease, State::Held, State::Filled);
+    /// The value has been written, and is there for others once the transaction commits. `false` where the lease has been
+    /// lost meanwhile, so that the value must not stay.
+    pub fn fill(self, lease: Lease) -> bool {
+        self.change(lease, State::Held, State::Filled)
     }
 
     /// The transaction that wrote the value has committed. Cannot fail.
@@ -212,12 +213,11 @@ impl Leases {
         has_released
     }
 
-    fn change(self, lease: Lease, from: State, to: State) {
+    fn change(self, lease: Lease, from: State, to: State) -> bool {
         self.locked(lease.key, |slots| {
-            if let Some(slot) = find(slots, lease).filter(|slot| slot.state() == from) {
-                slot.set(to);
-            }
-        });
+            let slot = find(slots, lease).filter(|slot| slot.state() == from);
+            slot.inspect(|slot| slot.set(to)).is_some()
+        })
     }
 
     fn locked<R>(self, key: KeyHash, work: impl FnOnce(&[Slot]) -> R) -> R {
@@ -312,7 +312,7 @@ mod tests {
         let leases = leases(64);
         leases.acquire(lease(1, 10), 7, 100, 0, 50);
         assert_eq!(leases.fate(lease(1, 10)), Fate::Held);
-        leases.fill(lease(1, 10));
+        assert!(leases.fill(lease(1, 10)) && !leases.fill(lease(1, 10)));
         assert!(matches!(leases.acquire(lease(1, 11), 7, 101, 99, 150), Answer::Held { is_filled: true, .. }));
         leases.settle(lease(1, 10));
         assert_eq!(leases.fate(lease(1, 10)), Fate::Used);
@@ -324,7 +324,7 @@ mod tests {
     fn what_is_rolled_back_can_be_filled_again() {
         let leases = leases(64);
         leases.acquire(lease(1, 10), 7, 100, 0, 50);
-        leases.fill(lease(1, 10));
+        assert!(leases.fill(lease(1, 10)));
         leases.unfill(lease(1, 10));
         assert_eq!(leases.fate(lease(1, 10)), Fate::Held);
     }
@@ -336,7 +336,7 @@ mod tests {
             assert_eq!(leases.acquire(lease(key, 10), 7, 100, 0, 50), Answer::Granted);
         }
         assert_eq!(leases.acquire(lease(99, 10), 7, 100, 49, 99), Answer::NoRoom);
-        leases.fill(lease(3, 10));
+        assert!(leases.fill(lease(3, 10)));
         leases.settle(lease(3, 10));
         assert_eq!(leases.acquire(lease(99, 10), 7, 100, 49, 99), Answer::Granted);
         assert_eq!(leases.fate(lease(3, 10)), Fate::Lost);

@@ -59,7 +59,7 @@ pub fn control() -> Option<&'static Control> {
     CONTROL.with(|control| {
         *control.get_or_init(|| {
             // SAFETY: the only struct of this name; it consists of atomics, for which zero is a valid value.
-            let control = unsafe { shared_struct::<Control>(c"pg_stash") };
+            let control = unsafe { shared_struct::<Control>(c"pg_stash") }.filter(|control| control.is_ours());
             if control.is_none() {
                 pgrx::warning!("pg_stash has no shared memory: caches work, without statistics and without a sweeper");
             }
@@ -89,9 +89,9 @@ fn attach(control: &Control) -> Option<&'static Arena> {
         sizes.note(words);
         // SAFETY: made just now, in this size.
         unsafe { Arena::new(words) }.prepare();
-        // Whoever invalidates anything has the arena made first. So nothing has been since this server started, or was
-        // restarted after a crash; this process started after that. On a standby it begins when that is promoted.
-        control.clock.raise_floor(process::started_at());
+        // Whoever invalidates anything has the arena made first, so nothing has been since this server started, or was
+        // restarted after a crash; this process started after that. On a standby it begins anew when that is promoted.
+        control.begin_history(process::started_at());
         control.is_from_recovery.store(u64::from(xact::in_recovery()), Ordering::Relaxed);
     });
     if words.is_none() {

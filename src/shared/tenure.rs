@@ -52,12 +52,11 @@ pub fn fate(lease: Lease) -> Fate {
     super::arena().map_or(Fate::Held, |arena| arena.leases.fate(lease))
 }
 
-/// The value of the lease's entry is being written by this transaction.
-pub fn fill(lease: Lease) {
-    if let Some(arena) = super::arena() {
-        settle_with(lease, false);
-        arena.leases.fill(lease);
-    }
+/// The value of the lease's entry has been written by this transaction. `false` where the lease has been lost meanwhile.
+pub fn fill(lease: Lease) -> bool {
+    let Some(arena) = super::arena() else { return true };
+    settle_with(lease, false);
+    arena.leases.fill(lease)
 }
 
 /// The lease ends with this transaction. `is_own`: also with the part of it that is going on, if that is rolled back.

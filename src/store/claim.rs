@@ -219,7 +219,6 @@ pub fn fill(table: &mut Table, key: Varlena<'_>, value: Value<'_>, terms: Terms<
         grant.release();
         return Ok(false);
     }
-    shared::fill(grant.lease);
     let terms = Terms { fill_micros: Some(grant.age()), ..terms };
     let is_stored = modify(table, key, |entry| {
         let is_overtaken = entry.is_some_and(|entry| Some(entry.writer()) != grant.seen);
@@ -227,8 +226,14 @@ pub fn fill(table: &mut Table, key: Varlena<'_>, value: Value<'_>, terms: Terms<
     })?;
     if !is_stored {
         grant.release();
+        return Ok(false);
     }
-    Ok(is_stored)
+    // Asked once the row is there: a delete from now on meets it, and one before has made the lease void.
+    let is_wanted = shared::fill(grant.lease);
+    if !is_wanted {
+        modify(table, key, |_| Ok((Change::Remove, ())))?;
+    }
+    Ok(is_wanted)
 }
 
 /// Gives a lease up from the token that a client holds of it; one that has ended is given up already.

@@ -82,15 +82,21 @@ impl Moment {
 
     /// The state of a version that is looked at under its page's lock.
     pub fn state_of(&self, version: &Version<'_>) -> State {
-        self.state(version.expires_at, || version.basis.map(|(as_of, tags)| Basis { as_of, tags }))
+        let basis = || version.basis.map(|(as_of, tags)| Basis { as_of, tags });
+        self.state(version.expires_at, basis, || version.writer)
     }
 
-    fn state<'a>(&self, expires_at: i64, basis: impl FnOnce() -> Option<Basis<'a>>) -> State {
+    fn state<'a>(
+        &self,
+        expires_at: i64,
+        basis: impl FnOnce() -> Option<Basis<'a>>,
+        writer: impl FnOnce() -> u32,
+    ) -> State {
         if ttl::is_expired(expires_at, self.now) {
             return State::Expired;
         }
         match basis() {
-            Some(basis) if !self.spares(basis) => State::Invalidated,
+            Some(basis) if !self.invalidations.know(writer()) || !self.spares(basis) => State::Invalidated,
             _ => State::Live,
         }
     }
@@ -163,7 +169,7 @@ impl<'a> Entry<'a> {
     }
 
     pub fn state(self, moment: &Moment) -> State {
-        moment.state(self.expires_at(), || self.basis())
+        moment.state(self.expires_at(), || self.basis(), || self.writer())
     }
 
     pub fn is_live(self, moment: &Moment) -> bool {

@@ -207,6 +207,12 @@ impl Table {
         Some(if is_fresh { Look::Fresh(entry) } else { Look::Stale(entry) })
     }
 
+    /// Makes the lease of a key void: its entry is about to be deleted, if there is one. Before the look for it, so that no
+    /// value comes in between.
+    pub fn overtake_lease(&self, key: Varlena<'_>) {
+        shared::overtake(self.hash_of(key.bytes()), self.cache.key());
+    }
+
     /// The hash of a key in this cache.
     pub fn hash_of(&self, key: &[u8]) -> KeyHash {
         KeyHash::new(self.cache.storage, key)
