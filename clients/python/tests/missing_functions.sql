@@ -26,10 +26,10 @@ BEGIN
             RETURN;
         END IF;
         got := NULL;
+        DELETE FROM stand_in.leases AS l WHERE l.cache = which AND l.key = wanted AND l.deadline <= clock_timestamp();
+        -- Not DO UPDATE: that would lock a lease that somebody else holds, for as long as this waits.
         INSERT INTO stand_in.leases AS l (cache, key, deadline) VALUES (which, wanted, clock_timestamp() + duration)
-        ON CONFLICT ON CONSTRAINT leases_pkey DO UPDATE SET deadline = excluded.deadline, id = DEFAULT
-            WHERE l.deadline <= clock_timestamp()
-        RETURNING l.id INTO got;
+        ON CONFLICT DO NOTHING RETURNING l.id INTO got;
         IF is_stale THEN
             RETURN QUERY SELECT 'stale', v.*, int8send(got) FROM cache.get_any(wanted, which) AS v;
             RETURN;

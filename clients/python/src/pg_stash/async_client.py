@@ -32,7 +32,7 @@ class AsyncClient(Runner):
     def __init__(self, url: str | None = None, cache: str = "default", **options: Any) -> None:
         """The options are those of `Runner`."""
         super().__init__(url, cache, **options)
-        self._pool = AsyncPool(self._settings)
+        self._pool: AsyncPool = AsyncPool(self._settings)
 
     async def _exchange(
         self, steps: Callable[[Session, A], Generator[bool, None, T]], argument: A, calls: Sequence[Call[Any]]
@@ -90,7 +90,7 @@ class AsyncClient(Runner):
 
     async def close(self) -> None:
         """Closes the connections that are not in use. The client can be used again."""
-        self._pool.close_idle()
+        self.close_idle()
 
     async def __aenter__(self) -> AsyncClient:
         return self

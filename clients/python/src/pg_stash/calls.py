@@ -57,11 +57,11 @@ MISSING: Any = _Marker("MISSING")
 REQUIRED: Any = _Marker("REQUIRED")
 
 
-UNDECODABLE = "undecodable"
+AWAY, UNDECODABLE = "away", "undecodable"
 
 
 class Claimed(NamedTuple):
-    """What a claim found: `state` is hit, stale, miss, or UNDECODABLE for an entry that this client cannot read. A
+    """What a claim found. `state` is hit, stale, miss, AWAY, or UNDECODABLE: an entry that this client cannot read. A
     `lease` obliges its holder to fill or release it."""
 
     state: str
@@ -241,7 +241,7 @@ class Calls:
     def claim(self, key: str, lease: Duration = 10, wait: Duration = 0) -> Call[Claimed]:
         seconds = wait.total_seconds() if isinstance(wait, timedelta) else wait
         parameters = [key.encode(), wire.interval(lease), wire.interval(wait), self._cache]
-        return Call(statements.CLAIM, parameters, self._claimed, Claimed("miss", MISSING, None), seconds)
+        return Call(statements.CLAIM, parameters, self._claimed, Claimed(AWAY, MISSING, None), seconds)
 
     def fill(
         self,

@@ -30,7 +30,7 @@ class _Outcome:
 
     @property
     def state(self) -> str:
-        """hit, stale (past its `fresh` time) or miss."""
+        """hit, stale (past its `fresh` time), miss, or away while the server is."""
         return self._claimed.state
 
     @property

@@ -32,7 +32,7 @@ class Client(Runner):
     def __init__(self, url: str | None = None, cache: str = "default", **options: Any) -> None:
         """The options are those of `Runner`."""
         super().__init__(url, cache, **options)
-        self._pool = Pool(self._settings)
+        self._pool: Pool = Pool(self._settings)
 
     def _exchange(
         self, steps: Callable[[Session, A], Generator[bool, None, T]], argument: A, calls: Sequence[Call[Any]]
@@ -90,7 +90,7 @@ class Client(Runner):
 
     def close(self) -> None:
         """Closes the connections that are not in use. The client can be used again."""
-        self._pool.close_idle()
+        self.close_idle()
 
     def __enter__(self) -> Client:
         return self

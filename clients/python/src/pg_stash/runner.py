@@ -10,6 +10,7 @@ import psycopg
 from . import errors, exchange, settings
 from .calls import REQUIRED, Call, Calls
 from .outage import Outage
+from .pool import AsyncPool, Pool
 from .serializers import Serializer
 from .settings import Settings
 from .values import Codec, Undecodable
@@ -22,6 +23,8 @@ T = TypeVar("T")
 
 class Runner:
     """The settings of a client, and its judgement on errors."""
+
+    _pool: Pool | AsyncPool
 
     def __init__(
         self,
@@ -64,6 +67,14 @@ class Runner:
         self._cache = cache
         #: Builds calls for `pipeline`.
         self.calls = Calls(cache, self._codec)
+
+    def close_idle(self) -> None:
+        """Closes the connections that are not in use."""
+        self._pool.close_idle()
+
+    def use_serializer(self, serializer: Serializer) -> None:
+        """Changes the serializer. Values of another one are misses from now on."""
+        self._codec.use(serializer)
 
     def _skips(self, call: Call[Any]) -> bool:
         """Whether to do without the server, because it was not there a moment ago."""

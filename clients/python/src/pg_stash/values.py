@@ -30,9 +30,13 @@ class Codec:
     def __init__(self, serializer: Serializer | None = None, *, json: bool = True) -> None:
         """`json` false: None, bool, float, list and dict go through the serializer, too. A dict then keeps the order
         of its keys, which jsonb does not."""
-        self._serializer = serializer or PickleSerializer()
-        self._mark = _MARK + self._serializer.name.encode("ascii") + b"\n"
         self._json = json
+        self.use(serializer or PickleSerializer())
+
+    def use(self, serializer: Serializer) -> None:
+        """Changes the serializer. Values of another one cannot be read any more."""
+        self._serializer = serializer
+        self._mark = _MARK + serializer.name.encode("ascii") + b"\n"
 
     def encode(self, value: Any) -> tuple[str, bytes]:
         """A value's type in the cache, and its binary form."""
