@@ -20,7 +20,7 @@ DECLARE
 BEGIN
     LOOP
         EXECUTE format('SELECT coalesce(fresh_until < clock_timestamp(), false) FROM %s WHERE key = $1
-            AND expires_at > clock_timestamp()', stand_in.table_of(which)) INTO is_stale USING wanted;
+            AND cache.exists(key, $2)', stand_in.table_of(which)) INTO is_stale USING wanted, which;
         IF is_stale IS FALSE THEN
             RETURN QUERY SELECT 'hit', v.*, NULL::bytea FROM cache.get_any(wanted, which) AS v;
             RETURN;
@@ -50,23 +50,27 @@ BEGIN
         CREATE FUNCTION cache.get_any(key text, cache text DEFAULT 'default')
         RETURNS TABLE (value_text text, value_json jsonb, value_bytes bytea, value_int bigint) LANGUAGE plpgsql AS $$
         BEGIN
+            -- For its errors: a key that none may have, a cache that is not there.
+            IF NOT cache.exists(key, cache) THEN
+                RETURN;
+            END IF;
             RETURN QUERY EXECUTE format(
-                'SELECT value_text, value_json, value_bytes, value_int FROM %s WHERE key = $1 AND expires_at > clock_timestamp()',
-                stand_in.table_of(cache)) USING key;
+                'SELECT value_text, value_json, value_bytes, value_int FROM %s WHERE key = $1 AND cache.exists(key, $2)',
+                stand_in.table_of(cache)) USING key, cache;
         END $$;
         CREATE FUNCTION cache.get_many_any(keys text[], cache text DEFAULT 'default')
         RETURNS TABLE (key text, value_text text, value_json jsonb, value_bytes bytea, value_int bigint) LANGUAGE plpgsql AS $$
         BEGIN
             RETURN QUERY EXECUTE format(
-                'SELECT key, value_text, value_json, value_bytes, value_int FROM %s WHERE key = ANY ($1) AND expires_at > clock_timestamp()',
-                stand_in.table_of(cache)) USING keys;
+                'SELECT key, value_text, value_json, value_bytes, value_int FROM %s WHERE key = ANY ($1) AND cache.exists(key, $2)',
+                stand_in.table_of(cache)) USING keys, cache;
         END $$;
         CREATE FUNCTION cache.take_any(key text, cache text DEFAULT 'default')
         RETURNS TABLE (value_text text, value_json jsonb, value_bytes bytea, value_int bigint) LANGUAGE plpgsql AS $$
         BEGIN
             RETURN QUERY EXECUTE format(
-                'DELETE FROM %s WHERE key = $1 AND expires_at > clock_timestamp()
-                 RETURNING value_text, value_json, value_bytes, value_int', stand_in.table_of(cache)) USING key;
+                'DELETE FROM %s WHERE key = $1 AND cache.exists(key, $2)
+                 RETURNING value_text, value_json, value_bytes, value_int', stand_in.table_of(cache)) USING key, cache;
         END $$;
     END IF;
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from psycopg.pq import ExecStatus
 
 from . import errors
@@ -87,11 +88,17 @@ def _result(pgconn: PGconn) -> Generator[bool, None, PGresult]:
     while pgconn.flush():
         yield READ_OR_WRITE
         pgconn.consume_input()
-    last = None
+    last: PGresult | None = None
     while True:
         while pgconn.is_busy():
             yield READ
-            pgconn.consume_input()
+            try:
+                pgconn.consume_input()
+            except psycopg.OperationalError:
+                # What the server said before it hung up tells more.
+                if last is not None and last.status == _FAILED:
+                    return last
+                raise
         result = pgconn.get_result()
         if result is None:
             if last is None:
