@@ -1,0 +1,82 @@
+"""Runs all tests of the Python client at once on one private server: its own, and those of the frameworks.
+
+    PG_BIN=…/bin python tests/run.py SOURCES
+
+SOURCES is the directory that has the frameworks' source distributions, unpacked. The exit status is the number of
+suites that failed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from tests.server import Server  # noqa: E402
+
+PYTEST = [sys.executable, "-m", "pytest", "-c", "../pyproject.toml", "-p", "no:cacheprovider"]
+FOREIGN = [*PYTEST, "--import-mode=importlib", "-W", "ignore::pytest.PytestUnknownMarkWarning"]
+
+
+class Suite:
+    """A suite in a process and a database of its own."""
+
+    def __init__(self, name: str, command: list[str], tests: Path | None = None, cwd: Path = HERE) -> None:
+        self.name, self._command, self._tests, self._cwd = name, command, tests, cwd
+
+    def start(self, server: Server) -> None:
+        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+        environment["PG_STASH_URL"] = server.create_database(self.name.replace(".", "_"))
+        if self._tests is not None:
+            environment.update(PYTHONPATH=str(self._tests), FOREIGN_TESTS=str(self._tests))
+        self._started = time.monotonic()
+        self._process = subprocess.Popen(
+            self._command,
+            cwd=self._cwd,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def finish(self) -> bool:
+        output, _ = self._process.communicate()
+        took = time.monotonic() - self._started
+        passed = self._process.returncode == 0
+        # The closing lines of pytest and of unittest.
+        closing = re.findall(r"^(?:\d+ passed.*|Ran \d+ tests.*|OK.*)$", output, re.MULTILINE)
+        print(f"  {self.name}: {', '.join(closing) if passed else 'FAILED'}  [{took:.0f} s]", flush=True)
+        if not passed:
+            print(output, flush=True)
+        return passed
+
+
+def suites(sources: Path) -> list[Suite]:
+    def tests(name: str) -> Path:
+        return next(sources.glob(f"{name}-*")) / "tests"
+
+    return [
+        Suite("own", [*PYTEST, "."]),
+        Suite("Flask-Caching", [*FOREIGN, "foreign/flask_caching_suite.py"], tests("flask_caching")),
+        Suite("cachelib", [*FOREIGN, "foreign/cachelib_suite.py"], tests("cachelib")),
+        Suite("dogpile.cache", [*FOREIGN, "foreign/dogpile_suite.py"]),
+        Suite("Django", [sys.executable, "django_run.py"], tests("django"), HERE / "foreign"),
+    ]
+
+
+def main() -> int:
+    with Server() as server:
+        running = suites(Path(sys.argv[1]).resolve())
+        for suite in running:
+            suite.start(server)
+        return sum(not suite.finish() for suite in running)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
