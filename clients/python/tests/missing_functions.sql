@@ -22,6 +22,7 @@ BEGIN
         EXECUTE format('SELECT coalesce(fresh_until < clock_timestamp(), false) FROM %s WHERE key = $1
             AND cache.exists(key, $2)', stand_in.table_of(which)) INTO is_stale USING wanted, which;
         IF is_stale IS FALSE THEN
+            DELETE FROM stand_in.leases WHERE id = got;
             RETURN QUERY SELECT 'hit', v.*, NULL::bytea FROM cache.get_any(wanted, which) AS v;
             RETURN;
         END IF;
@@ -34,6 +35,8 @@ BEGIN
             RETURN QUERY SELECT 'stale', v.*, int8send(got) FROM cache.get_any(wanted, which) AS v;
             RETURN;
         END IF;
+        -- Filled in since it was looked for.
+        CONTINUE WHEN got IS NOT NULL AND cache.exists(wanted, which);
         IF got IS NOT NULL OR clock_timestamp() >= until THEN
             RETURN QUERY SELECT 'miss', NULL::text, NULL::jsonb, NULL::bytea, NULL::bigint, int8send(got);
             RETURN;

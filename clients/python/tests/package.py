@@ -32,9 +32,8 @@ def main() -> None:
     extras = {line.split()[1] for line in metadata.splitlines() if line.startswith("Provides-Extra:")}
     assert {"binary", "cachelib", "django", "dogpile", "flask"} == extras, extras
     assert not [name for name in names if not name.startswith(("pg_stash/", "pg_stash-"))]
-    source = {
-        name.split("/", 1)[1] for name in tarfile.open(max(out.glob("pg_stash-*.tar.gz"))).getnames() if "/" in name
-    }
+    with tarfile.open(max(out.glob("pg_stash-*.tar.gz"))) as archive:
+        source = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     assert {
         "pyproject.toml",
         "README.md",

@@ -20,15 +20,16 @@ sys.path.insert(0, str(HERE.parent))
 
 from tests.server import Server  # noqa: E402
 
-PYTEST = [sys.executable, "-m", "pytest", "-c", "../pyproject.toml", "-p", "no:cacheprovider"]
+PYTEST = [sys.executable, "-m", "pytest", "-c", str(HERE.parent / "pyproject.toml"), "-p", "no:cacheprovider"]
+# By importlib, because cachelib's tests import a conftest, and mean their own.
 FOREIGN = [*PYTEST, "--import-mode=importlib", "-W", "ignore::pytest.PytestUnknownMarkWarning"]
 
 
 class Suite:
     """A suite in a process and a database of its own."""
 
-    def __init__(self, name: str, command: list[str], tests: Path | None = None, cwd: Path = HERE) -> None:
-        self.name, self._command, self._tests, self._cwd = name, command, tests, cwd
+    def __init__(self, name: str, command: list[str], cwd: Path, tests: Path | None = None) -> None:
+        self.name, self._command, self._cwd, self._tests = name, command, cwd, tests
 
     def start(self, server: Server) -> None:
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -61,12 +62,15 @@ def suites(sources: Path) -> list[Suite]:
     def tests(name: str) -> Path:
         return next(sources.glob(f"{name}-*")) / "tests"
 
+    def foreign(name: str, command: list[str], tests: Path | None) -> Suite:
+        return Suite(name, command, HERE / "foreign", tests)
+
     return [
-        Suite("own", [*PYTEST, "."]),
-        Suite("Flask-Caching", [*FOREIGN, "foreign/flask_caching_suite.py"], tests("flask_caching")),
-        Suite("cachelib", [*FOREIGN, "foreign/cachelib_suite.py"], tests("cachelib")),
-        Suite("dogpile.cache", [*FOREIGN, "foreign/dogpile_suite.py"]),
-        Suite("Django", [sys.executable, "django_run.py"], tests("django"), HERE / "foreign"),
+        Suite("own", [*PYTEST, "."], HERE),
+        foreign("Flask-Caching", [*FOREIGN, "flask_caching_suite.py"], tests("flask_caching")),
+        foreign("cachelib", [*FOREIGN, "cachelib_suite.py"], tests("cachelib")),
+        foreign("dogpile.cache", [*FOREIGN, "dogpile_suite.py"], None),
+        foreign("Django", [sys.executable, "django_run.py"], tests("django")),
     ]
 
 
