@@ -28,8 +28,8 @@ done
 
 say "Python: formatting, lints and types"
 cd "$client"
-"$PY_ENV/bin/ruff" format --check -q .
-"$PY_ENV/bin/ruff" check -q .
+"$PY_ENV/bin/ruff" format --check -q . "$ROOT/examples"
+"$PY_ENV/bin/ruff" check -q . "$ROOT/examples"
 "$PY_ENV/bin/mypy" --no-error-summary
 
 say "Python: wheel and source distribution"
@@ -37,3 +37,7 @@ say "Python: wheel and source distribution"
 
 say "Python: the client's tests and those of Flask-Caching, cachelib, dogpile.cache and Django"
 "$PY" tests/run.py "$sources"
+
+say "Python: the example application, in a browser"
+cd "$ROOT"
+"$PY" -m pytest -q -p no:cacheprovider examples/flask-shop

@@ -77,15 +77,5 @@ def client(connect, server, cache_name):
     return connect(server.url(), cache_name)
 
 
-@pytest.fixture
-def has(server):
-    """Whether the server has a function; those of the next version may be missing yet."""
-
-    def has(signature):
-        return server.sql(f"SELECT to_regprocedure('cache.{signature}') IS NOT NULL") == "t"
-
-    return has
-
-
 def pytest_report_header():
     return f"PostgreSQL of {os.environ.get('PG_BIN')}"

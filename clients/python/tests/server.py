@@ -51,7 +51,6 @@ class Server:
         self.start()
         # What databases are copied from.
         self.sql("CREATE EXTENSION pg_stash", "template1")
-        self.psql("-f", str(Path(__file__).with_name("missing_functions.sql")), database="template1")
         self.create_database("cache")
         return self
 
@@ -75,13 +74,8 @@ class Server:
 
     def sql(self, command: str, database: str = "cache") -> str:
         """Runs SQL in a session of its own and returns the result, unaligned."""
-        return self.psql("-c", command, database=database)
-
-    def psql(self, *arguments: str, database: str) -> str:
-        command = [pg_bin() / "psql", "-h", self.dir, "-U", "postgres", "-d", database, "-XqAt"]
-        done = subprocess.run(
-            [*command, "-v", "ON_ERROR_STOP=1", *arguments], check=True, stdout=subprocess.PIPE, text=True
-        )
+        psql = [pg_bin() / "psql", "-h", self.dir, "-U", "postgres", "-d", database, "-XqAt", "-v", "ON_ERROR_STOP=1"]
+        done = subprocess.run([*psql, "-c", command], check=True, stdout=subprocess.PIPE, text=True)
         return done.stdout.strip()
 
     def _run(self, program: str, *arguments: Any) -> None:

@@ -199,9 +199,7 @@ def test_one_recompute_over_several_processes(server, cache_name):
     assert computed.value == 1
 
 
-def test_remember_and_watch(claiming, server, has):
-    if not has("remember(text,jsonb,text,interval,interval,text[],text)"):
-        pytest.skip("this server has no cache.remember yet")
+def test_remember_and_watch(claiming, server):
     server.sql("CREATE TABLE goods (id int PRIMARY KEY, name text); INSERT INTO goods VALUES (1, 'pen')")
     claiming.watch("goods")
     query = "SELECT id, name FROM public.goods WHERE id >= $1 ORDER BY id"

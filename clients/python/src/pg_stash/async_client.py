@@ -239,13 +239,14 @@ class AsyncClient(Runner):
         ttl: Duration | None = None,
         fresh: Duration | None = None,
         tags: Iterable[str] | None = None,
+        timeout: Duration = 60,
     ) -> list[dict[str, Any]]:
         """The rows of a query, run by the server only where they are not cached.
 
         `args` are its parameters $1 and so on. Where all its tables are watched, the result is dropped by the commit
-        that changes one of them; otherwise it needs a ttl or tags.
+        that changes one of them; otherwise it needs a ttl or tags. `timeout` is for the query.
         """
-        return await self._run(self.calls.remember(sql, args, key, ttl, fresh, tags))
+        return await self._run(self.calls.remember(sql, args, key, ttl, fresh, tags, timeout))
 
     def cached(
         self,

@@ -17,7 +17,7 @@ from psycopg.errors import DatatypeMismatch, NumericValueOutOfRange
 from .backend import fit
 from .client import Client
 from .serializers import Serializer
-from .wire import NEVER, Duration
+from .wire import NEVER, Duration, seconds
 
 _NOT_A_COUNTER = (DatatypeMismatch, NumericValueOutOfRange)
 
@@ -115,13 +115,9 @@ class PostgresCache(BaseCache):
         return fit(self._prefix() + key)
 
     def _ttl(self, timeout: Duration | None) -> Duration:
-        if timeout is None or _seconds(timeout) < 0:
+        if timeout is None or seconds(timeout) < 0:
             timeout = self.default_timeout
-        return timeout if _seconds(timeout) > 0 else NEVER
-
-
-def _seconds(timeout: Duration) -> float:
-    return timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        return timeout if seconds(timeout) > 0 else NEVER
 
 
 class _Adapter(Serializer):

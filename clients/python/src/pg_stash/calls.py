@@ -239,9 +239,8 @@ class Calls:
     # One recompute
 
     def claim(self, key: str, lease: Duration = 10, wait: Duration = 0) -> Call[Claimed]:
-        seconds = wait.total_seconds() if isinstance(wait, timedelta) else wait
         parameters = [key.encode(), wire.interval(lease), wire.interval(wait), self._cache]
-        return Call(statements.CLAIM, parameters, self._claimed, Claimed(AWAY, MISSING, None), seconds)
+        return Call(statements.CLAIM, parameters, self._claimed, Claimed(AWAY, MISSING, None), wire.seconds(wait))
 
     def fill(
         self,
@@ -266,6 +265,7 @@ class Calls:
         ttl: Duration | None = None,
         fresh: Duration | None = None,
         tags: Iterable[str] | None = None,
+        timeout: Duration = 60,
     ) -> Call[list[dict[str, Any]]]:
         packed = b"\x01" + json.dumps(list(args), default=str).encode() if args else None
         parameters = [
@@ -277,7 +277,7 @@ class Calls:
             wire.texts(tags),
             self._cache,
         ]
-        return Call(statements.REMEMBER, parameters, _remembered, REQUIRED)
+        return Call(statements.REMEMBER, parameters, _remembered, REQUIRED, wire.seconds(timeout))
 
     # Exact invalidation
 

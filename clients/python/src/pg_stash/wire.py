@@ -32,6 +32,10 @@ NEVER: float = float("inf")
 _NEVER_BITS = _interval.pack(_INT8_MAX, 2**31 - 1, 2**31 - 1)
 
 
+def seconds(duration: Duration) -> float:
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration
+
+
 def interval(duration: Duration | None) -> bytes | None:
     if duration is None:
         return None
