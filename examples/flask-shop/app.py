@@ -1,7 +1,7 @@
 """A small shop whose cache is its database.
 
-Pages come from Flask-Caching with a timeout. The dashboard is remembered by the database and as exact as an uncached one:
-an order drops it when it commits. /status shows what the cache does.
+Pages come from Flask-Caching with a timeout. The dashboard is remembered by the database and as exact as an uncached
+one: an order drops it when it commits. /status shows what the cache does.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _span(history: list[dict]) -> list[str]:
 @app.template_filter("size")
 def size(count: float | None) -> str:
     if count is None:
-        return "–"
+        return "-"
     for unit in ("B", "kB", "MB"):
         if count < 1024:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"

@@ -12,7 +12,7 @@ def donut(share: float | None, size: int) -> Markup:
     """A share as part of a ring, with its percentage inside."""
     radius, stroke = 40, 12
     length = 2 * pi * radius
-    text = "–" if share is None else f"{share:.0%}" if share in (0, 1) else f"{share:.1%}"
+    text = "-" if share is None else f"{share:.0%}" if share in (0, 1) else f"{share:.1%}"
     arc = f'<circle class="arc" cx="50" cy="50" r="{radius}" stroke-width="{stroke}" transform="rotate(-90 50 50)"'
     arc += f' stroke-dasharray="{length * (share or 0):.2f} {length:.2f}" stroke-linecap="butt"/>'
     return Markup(
