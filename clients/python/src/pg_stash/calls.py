@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Callable, Generic, NamedTuple, TypeVar
 
-from . import plain_json, statements, wire
+from . import plain_json, rows, statements, wire
 from .statements import Statement
 from .values import BYTES, INT, JSON, TEXT, Codec, Undecodable
 from .wire import Duration
@@ -358,14 +358,15 @@ class Calls:
         return self._codec.decode(get(0, 0), get(0, 1), get(0, 2), get(0, 3))
 
     def _values(self, result: PGresult, _otherwise: Any) -> dict[str, Any]:
-        get, decode = result.get_value, self._codec.decode
-        values = {}
-        for row in range(result.ntuples):
+        values, loaded = {}, self._codec.loaded
+        for key, text, json_, data, integer in rows.load(result):
+            if text is not None:
+                values[key] = text
+                continue
             try:
-                value = decode(get(row, 1), get(row, 2), get(row, 3), get(row, 4))
+                values[key] = loaded(json_, data, integer)
             except Undecodable:
                 continue
-            values[(get(row, 0) or b"").decode()] = value
         return values
 
     def _claimed(self, result: PGresult, _otherwise: Any) -> Claimed:

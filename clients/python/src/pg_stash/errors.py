@@ -42,7 +42,7 @@ def from_result(result: PGresult) -> psycopg.Error:
     error = sqlstates.error_from_result(result, encoding="utf-8")
     if sqlstate in _NO_SUCH_FUNCTION and "cache" in str(error):
         return NotInstalled(
-            f"pg_stash is not in this database, or is too old: {error}\n"
+            f"pg_stash is not in this database, or is too old: {error.diag.message_primary}\n"
             "HINT:  As a superuser, run CREATE EXTENSION pg_stash, or load the portable edition."
         )
     if sqlstate == "54000":

@@ -71,6 +71,13 @@ class Codec:
             return _INT8.unpack(integer)[0]
         raise Undecodable("the entry has no value")
 
+    def loaded(self, json: Any, data: bytes | None, integer: int | None) -> Any:
+        """The value of a row whose columns are in Python's types, and which is no text."""
+        if data is not None:
+            return self._load(data) if data.startswith(_MARK) else data
+        # JSON's null is None, as is the column of another type.
+        return json if integer is None else integer
+
     def _load(self, data: bytes) -> Any:
         if not data.startswith(self._mark):
             name = data[len(_MARK) : len(_MARK) + 40].split(b"\n")[0].decode("ascii", "replace")

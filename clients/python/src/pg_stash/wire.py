@@ -16,8 +16,9 @@ _int4 = Struct("!i")
 _int8 = Struct("!q")
 _interval = Struct("!qii")
 _array_header = Struct("!iiIii")
-_length = _int4.pack
-_NULL = _length(-1)
+_NULL = _int4.pack(-1)
+# The lengths of keys and of short values, which are most of what is sent.
+_LENGTHS = [_int4.pack(length) for length in range(1025)]
 _EPOCH = datetime(2000, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 _INT8_MAX, _INT8_MIN = 2**63 - 1, -(2**63)
@@ -92,8 +93,8 @@ def array(oid: int, items: Sequence[bytes | None]) -> bytes:
         if item is None:
             parts.append(_NULL)
         else:
-            parts.append(_length(len(item)))
-            parts.append(item)
+            length = len(item)
+            parts += (_LENGTHS[length] if length <= 1024 else _int4.pack(length), item)
     return b"".join(parts)
 
 
