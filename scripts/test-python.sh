@@ -1,6 +1,6 @@
 #!/bin/sh
 # All tests of the Python client and of the example in Python, on private servers: lints and types, the package, its own
-# tests, and those that the frameworks have for a cache. PG_TREE=run takes the release build of make run.
+# tests, and those that the frameworks have for a cache, on both editions. PG_TREE=run takes the release build of make run.
 . "$(dirname "$0")/env.sh"
 . "$ROOT/scripts/python-env.sh"
 
@@ -35,9 +35,5 @@ cd "$client"
 say "Python: wheel and source distribution"
 "$PY" tests/package.py "$ROOT/target/python"
 
-say "Python: the client's tests and those of Flask-Caching, cachelib, dogpile.cache and Django"
+say "Python: the client's tests, those of Flask-Caching, cachelib, dogpile.cache and Django, and the example in a browser"
 "$PY" tests/run.py "$sources"
-
-say "Python: the example application, in a browser"
-cd "$ROOT"
-"$PY" -m pytest -q -p no:cacheprovider examples/flask-shop

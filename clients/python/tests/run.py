@@ -1,13 +1,14 @@
-"""Runs all tests of the Python client at once on one private server: its own, and those of the frameworks.
+"""Runs all tests at once: the client's own and the frameworks', on both editions, and the example application's.
 
     PG_BIN=…/bin python tests/run.py SOURCES
 
-SOURCES is the directory that has the frameworks' source distributions, unpacked. The exit status is the number of
-suites that failed.
+SOURCES is the directory that has the frameworks' source distributions, unpacked. Each edition has a private server, and
+each suite a process and a database of its own. The exit status is the number of suites that failed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -16,6 +17,8 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parent.parent.parent
+PORTABLE = PROJECT / "sql" / "portable" / "pg_stash.sql"
 sys.path.insert(0, str(HERE.parent))
 
 from tests.server import Server  # noqa: E402
@@ -26,14 +29,17 @@ FOREIGN = [*PYTEST, "--import-mode=importlib", "-W", "ignore::pytest.PytestUnkno
 
 
 class Suite:
-    """A suite in a process and a database of its own."""
+    """A suite, from its start to its end."""
 
     def __init__(self, name: str, command: list[str], cwd: Path, tests: Path | None = None) -> None:
         self.name, self._command, self._cwd, self._tests = name, command, cwd, tests
 
-    def start(self, server: Server) -> None:
+    def start(self, server: Server, portable: str | None) -> None:
         environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
         environment["PG_STASH_URL"] = server.create_database(self.name.replace(".", "_"))
+        if portable:
+            self.name += ", portable edition"
+            environment["PG_STASH_SQL"] = portable
         if self._tests is not None:
             environment.update(PYTHONPATH=str(self._tests), FOREIGN_TESTS=str(self._tests))
         self._started = time.monotonic()
@@ -75,11 +81,17 @@ def suites(sources: Path) -> list[Suite]:
 
 
 def main() -> int:
-    with Server() as server:
-        running = suites(Path(sys.argv[1]).resolve())
-        for suite in running:
-            suite.start(server)
-        return sum(not suite.finish() for suite in running)
+    sources = Path(sys.argv[1]).resolve()
+    started = []
+    with contextlib.ExitStack() as servers:
+        for portable in [None, str(PORTABLE)] if PORTABLE.exists() else [None]:
+            server = servers.enter_context(Server(portable))
+            # What the shop's status page shows, only the extension counts.
+            shop = [Suite("flask-shop", [*PYTEST, str(PROJECT / "examples" / "flask-shop")], HERE)]
+            for suite in suites(sources) + (shop if portable is None else []):
+                suite.start(server, portable)
+                started.append(suite)
+        return sum(not suite.finish() for suite in started)
 
 
 if __name__ == "__main__":

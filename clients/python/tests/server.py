@@ -1,4 +1,8 @@
-"""Private PostgreSQL servers for tests: each in a directory of its own, on a socket in it and nowhere else."""
+"""Private PostgreSQL servers for tests: each in a directory of its own, on a socket in it and nowhere else.
+
+PG_BIN is the directory of PostgreSQL's programs. PG_STASH_SQL is the file of the portable edition, to test with it in
+place of the extension.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +41,8 @@ def as_server_user() -> dict[str, Any]:
 class Server:
     """A server that starts when it is entered, and that is gone afterwards."""
 
-    def __init__(self) -> None:
+    def __init__(self, portable: str | None = os.environ.get("PG_STASH_SQL")) -> None:
+        self._portable = portable
         self.dir = Path(tempfile.mkdtemp(prefix="pg_stash-python-"))
         self._data = self.dir / "data"
         if os.geteuid() == 0:
@@ -49,8 +54,11 @@ class Server:
         with open(self._data / "postgresql.conf", "a") as conf:
             conf.write(CONF.format(dir=self.dir))
         self.start()
-        # What databases are copied from.
-        self.sql("CREATE EXTENSION pg_stash", "template1")
+        # In what databases are copied from.
+        if self._portable:
+            self._psql("template1", "-f", self._portable)
+        else:
+            self.sql("CREATE EXTENSION pg_stash", "template1")
         self.create_database("cache")
         return self
 
@@ -74,8 +82,11 @@ class Server:
 
     def sql(self, command: str, database: str = "cache") -> str:
         """Runs SQL in a session of its own and returns the result, unaligned."""
+        return self._psql(database, "-c", command)
+
+    def _psql(self, database: str, *arguments: str) -> str:
         psql = [pg_bin() / "psql", "-h", self.dir, "-U", "postgres", "-d", database, "-XqAt", "-v", "ON_ERROR_STOP=1"]
-        done = subprocess.run([*psql, "-c", command], check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run([*psql, *arguments], check=True, stdout=subprocess.PIPE, text=True)
         return done.stdout.strip()
 
     def _run(self, program: str, *arguments: Any) -> None:

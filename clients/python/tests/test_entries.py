@@ -1,6 +1,7 @@
 """The surface of both clients: entries, batches, time, counters, caches."""
 
 import time
+import uuid
 from datetime import datetime, timedelta, timezone
 
 import psycopg
@@ -237,3 +238,22 @@ def test_access_is_the_databases(connect, server):
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         guest.set("k", 1)
     server.sql("REVOKE USAGE ON SCHEMA cache FROM guest; DROP ROLE guest")
+
+
+def test_a_role_that_may_use_the_table_may_use_all_of_the_client(connect, server):
+    server.sql("""
+        CREATE ROLE application LOGIN;
+        GRANT USAGE ON SCHEMA cache TO application;
+        GRANT SELECT, INSERT, UPDATE, DELETE ON cache.entries TO application;
+    """)
+    application = connect(server.url().replace("postgres@", "application@"))
+    tag = uuid.uuid4().hex
+    application.set_many({"a": 1, "b": "x", "c": (1,)}, ttl=60, tags=[tag])
+    assert application.get_many(["a", "b", "c"]) == {"a": 1, "b": "x", "c": (1,)}
+    assert application.incr("a") == 2
+    claimed = application._run(application.calls.claim("d"))
+    assert application._run(application.calls.fill(claimed.lease, "filled", 60))
+    assert application.take("d") == "filled"
+    application.invalidate(tag)
+    application.clear()
+    server.sql("DROP OWNED BY application; DROP ROLE application")
