@@ -20,7 +20,7 @@ for package in Flask-Caching==2.5.1 cachelib==0.17.0 Django==5.2.19; do
     if ! [ -d "$sources/$name-$version/tests" ]; then
         say "Downloading the tests of $package"
         mkdir -p "$sources"
-        "$PY" -m pip download -q --disable-pip-version-check --no-deps --no-binary :all: --no-build-isolation -d "$sources" "$package" ||
+        "$PY" -m pip download -q --disable-pip-version-check --no-deps --no-binary :all: -d "$sources" "$package" ||
             fail "pip could not download the source of $package"
         tar -xzf "$sources/$name-$version.tar.gz" -C "$sources"
     fi

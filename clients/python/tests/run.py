@@ -66,7 +66,7 @@ class Suite:
 
 def suites(sources: Path) -> list[Suite]:
     def tests(name: str) -> Path:
-        return next(sources.glob(f"{name}-*")) / "tests"
+        return next(sources.glob(f"{name}-*/tests"))
 
     def foreign(name: str, command: list[str], tests: Path | None) -> Suite:
         return Suite(name, command, HERE / "foreign", tests)
