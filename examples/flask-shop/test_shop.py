@@ -23,6 +23,8 @@ from tests.server import Server, pg_bin
 webdriver = pytest.importorskip("selenium.webdriver")
 
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import url_to_be
+from selenium.webdriver.support.ui import WebDriverWait
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = [
@@ -109,7 +111,7 @@ def test_buying_changes_the_dashboard_at_once(shop, browser):
     for bought in (1, 2):
         browser.get(f"{shop}/product/3")
         browser.find_element(By.TAG_NAME, "button").click()
-        assert browser.current_url == f"{shop}/dashboard"
+        WebDriverWait(browser, 20).until(url_to_be(f"{shop}/dashboard"))
         assert number(browser, "orders") == before + bought
     assert len(browser.find_elements(By.CSS_SELECTOR, ".bars rect")) == 6
 
