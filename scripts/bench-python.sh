@@ -6,4 +6,5 @@
 python_env redis-server
 say "Measuring from Python (quick: a minute; full: some ten)"
 "$PY" bench/python_clients.py --pg-bin "$RUN_BIN" ${QUICK:+--quick}
-say "The results are in bench/python.md and bench/python.json"
+"$PY" bench/python_workers.py --pg-bin "$RUN_BIN"
+say "The results are in bench/python.md, bench/workers.md and the like in JSON"
