@@ -17,9 +17,7 @@ ROOT = HERE.parent
 
 def main() -> None:
     out = Path(sys.argv[1]) / "dist"
-    subprocess.run(
-        [sys.executable, "-m", "build", "--outdir", out, ROOT], check=True, capture_output=True
-    )
+    subprocess.run([sys.executable, "-m", "build", "--outdir", out, ROOT], check=True, capture_output=True)
     wheel = zipfile.ZipFile(max(out.glob("pg_stash-*.whl")))
     names = set(wheel.namelist())
     modules = {f"pg_stash/{path.name}" for path in (ROOT / "src" / "pg_stash").glob("*.py")}

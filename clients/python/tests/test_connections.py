@@ -53,6 +53,32 @@ def test_an_exhausted_pool_is_an_error_in_time(server, cache_name):
     client.close()
 
 
+def test_an_exhausted_pool_is_no_outage(server, cache_name, caplog):
+    client = Client(server.url(), cache_name, max_connections=1, timeout=0.2, retry_interval=60)
+    client.set("k", "v")
+    taken, _ = client._pool.take()
+    assert client.get("k", "miss") == "miss"
+    assert "have been in use" in caplog.text
+    client._pool.give_back(taken)
+    assert client.get("k") == "v"
+    client.close()
+
+
+def test_waiting_coroutines_that_give_up_leave_their_turn_to_others(server, cache_name):
+    async def main():
+        client = AsyncClient(server.url(), cache_name, fail_open=False, max_connections=1)
+        await client.set("k", "v")
+        taken, _ = await client._pool.take()
+        waiting = [asyncio.ensure_future(client.get("k")) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        client._pool.give_back(taken)
+        waiting[0].cancel()
+        assert await asyncio.wait_for(asyncio.gather(*waiting[1:]), 3) == ["v", "v"]
+        await client.close()
+
+    asyncio.run(main())
+
+
 def test_a_cancelled_coroutine_takes_its_connection_along(server, cache_name):
     async def main():
         async with AsyncClient(server.url(), cache_name, fail_open=False, max_connections=1) as client:

@@ -9,7 +9,7 @@ from typing import Any, Callable, TypeVar
 
 import psycopg
 
-from . import exchange
+from . import errors, exchange
 from .cached import AsyncCachedFunction, Key, Policy, Tags
 from .calls import Call
 from .claim import AsyncClaim
@@ -29,10 +29,8 @@ class AsyncClient(Runner):
     transactions.
     """
 
-    def __init__(self, url: str | None = None, cache: str = "default", **options: Any) -> None:
-        """The options are those of `Runner`."""
-        super().__init__(url, cache, **options)
-        self._pool: AsyncPool = AsyncPool(self._settings)
+    _pool_type = AsyncPool
+    _pool: AsyncPool
 
     async def _exchange(
         self, steps: Callable[[Session, A], Generator[bool, None, T]], argument: A, calls: Sequence[Call[Any]]
@@ -45,7 +43,8 @@ class AsyncClient(Runner):
             try:
                 connection, is_reused = await self._pool.take()
             except psycopg.Error as error:
-                self._outage.lost(error)
+                if not isinstance(error, errors.Exhausted):
+                    self._outage.lost(error)
                 raise
             try:
                 result = await connection.wait_async(steps(connection, argument), timeout)

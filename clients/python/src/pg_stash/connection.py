@@ -38,7 +38,11 @@ class Connection(Session):
         )
         connection = cls(handle, prepares=bool(settings.prepare))
         if settings.prepare is None:
-            connection._set_prepares(connection.wait(backend_pid(connection), settings.timeout))
+            try:
+                connection._set_prepares(connection.wait(backend_pid(connection), settings.timeout))
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     @classmethod
@@ -48,7 +52,11 @@ class Connection(Session):
         )
         connection = cls(handle, prepares=bool(settings.prepare))
         if settings.prepare is None:
-            pid = await connection.wait_async(backend_pid(connection), settings.timeout)
+            try:
+                pid = await connection.wait_async(backend_pid(connection), settings.timeout)
+            except BaseException:
+                connection.close()
+                raise
             connection._set_prepares(pid)
         return connection
 

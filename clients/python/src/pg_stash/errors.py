@@ -28,6 +28,10 @@ class TimedOut(psycopg.OperationalError):
     """No answer within the time limit. The server may still carry out what it was sent."""
 
 
+class Exhausted(psycopg.OperationalError):
+    """All connections of the pool have been in use for too long. The server is there."""
+
+
 # The server is shutting down, starting up, full, a standby, or has cancelled the statement.
 _AWAY = {"57P01", "57P02", "57P03", "57P04", "57P05", "57014", "25006", "55P03"}
 _AWAY_CLASSES = {"08", "53", "58"}

@@ -14,9 +14,8 @@ import weakref
 from collections import deque
 from typing import Any
 
-import psycopg
-
 from .connection import Connection
+from .errors import Exhausted
 from .settings import Settings
 
 
@@ -86,8 +85,8 @@ class _Stack:
             self._unreserve()
 
 
-def _exhausted(settings: Settings) -> psycopg.OperationalError:
-    return psycopg.OperationalError(
+def _exhausted(settings: Settings) -> Exhausted:
+    return Exhausted(
         f"all {settings.max_connections} connections to the cache have been in use for {settings.timeout:g} s"
     )
 
@@ -175,6 +174,10 @@ class AsyncPool(_Stack):
                 await asyncio.wait_for(woken, deadline - time.monotonic())
             except asyncio.TimeoutError:
                 raise _exhausted(self.settings) from None
+            except BaseException:
+                # What woke this one is for another then.
+                self._wake()
+                raise
         try:
             return await Connection.open_async(self.settings), False
         except BaseException:
@@ -201,11 +204,13 @@ class AsyncPool(_Stack):
                 loop, woken = self._waiters.popleft()
             except IndexError:
                 return
+            if woken.done():
+                continue
             try:
                 loop.call_soon_threadsafe(_settle, woken)
-                return
             except RuntimeError:  # its loop is closed
                 continue
+            return
 
 
 def _settle(woken: asyncio.Future[Any]) -> None:

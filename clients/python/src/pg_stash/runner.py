@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import psycopg
 
@@ -24,7 +24,8 @@ T = TypeVar("T")
 class Runner:
     """The settings of a client, and its judgement on errors."""
 
-    _pool: Pool | AsyncPool
+    _pool_type: ClassVar[type[Pool] | type[AsyncPool]]
+    _pool: Any
 
     def __init__(
         self,
@@ -57,14 +58,13 @@ class Runner:
         retry_interval: seconds after a lost connection in which calls fail at once.
         connection: further parameters of the connection, such as `password` or `sslmode`.
         """
-        self._settings = Settings(
-            settings.conninfo(url, connection), max_connections, timeout, connect_timeout, prepare, max_idle
+        self._pool = self._pool_type(
+            Settings(settings.conninfo(url, connection), max_connections, timeout, connect_timeout, prepare, max_idle)
         )
         self._codec = Codec(serializer, json=json)
         self._fail_open = fail_open
         self._outage = Outage(warn_interval=warn_interval, retry_interval=retry_interval)
         self._timeout = timeout
-        self._cache = cache
         #: Builds calls for `pipeline`.
         self.calls = Calls(cache, self._codec)
 

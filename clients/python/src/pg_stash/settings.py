@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg.conninfo import make_conninfo
@@ -26,7 +26,6 @@ class Settings:
     """Whether to prepare statements. None: unless a pooler is between client and server."""
     max_idle: float = 300.0
     """Seconds after which an unused connection is closed."""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def conninfo(url: str | None, parameters: Mapping[str, Any] | None = None) -> str:
