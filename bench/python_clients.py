@@ -221,7 +221,7 @@ def main():
     arguments.add_argument("--quick", action="store_true", help="three short rounds")
     arguments.add_argument("--out", type=Path, default=Path(__file__).parent, help="where the results go")
     options = arguments.parse_args()
-    rounds, seconds = (3, 0.5) if options.quick else (7, 1.5)
+    rounds, seconds = (3, 0.5) if options.quick else (5, 1.0)
     servers = Servers(options.pg_bin.resolve())
     servers.redis_port = 0  # its socket is enough
     with servers:
