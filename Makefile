@@ -1,7 +1,7 @@
 # pg_stash: run "make" for the list of targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop psql test test-python unit bench bench-python flask-shop replay lint check-versions setup package install uninstall clean
+.PHONY: help run stop psql test unit bench replay lint check-versions setup package install uninstall clean
 unexport RUST_BACKTRACE
 export CARGO_TERM_COLOR ?= auto
 
@@ -23,24 +23,12 @@ test: lint check-versions ## everything that has to hold: lints, all supported v
 	@scripts/test.sh
 	@scripts/test-python.sh
 
-test-python: ## the tests of the Python client, on the build that make test has left
-	@scripts/test-python.sh
-
 unit: setup ## the tests whose names contain T=…, without the lints
 	@scripts/test.sh $(T)
 
 bench: package ## measure against Redis, memcached and hand-written SQL; QUICK=1 takes under 3 minutes
 	@scripts/install.sh install "$$(scripts/run-tree.sh)"
 	@scripts/bench.sh
-
-bench-python: package ## measure from Python, against redis-py, Django and Flask-Caching; QUICK=1 takes a minute
-	@scripts/install.sh install "$$(scripts/run-tree.sh)"
-	@scripts/bench-python.sh
-
-flask-shop: package ## see it in an application: a small Flask shop with visitors, on a private server
-	@scripts/install.sh install "$$(scripts/run-tree.sh)"
-	@scripts/cluster.sh start
-	@scripts/flask-shop.sh
 
 replay: package ## replay real requests against exact LRU and Redis; TRACES=directory of CSV files
 	@scripts/install.sh install "$$(scripts/run-tree.sh)"
@@ -51,6 +39,19 @@ lint: setup ## formatting and clippy, warnings denied
 
 check-versions: setup ## compile for PostgreSQL 14 to 18, from the bindings that pgrx ships
 	@scripts/check-versions.sh
+
+.PHONY: test-python bench-python flask-shop
+test-python: ## the tests of the Python client, on the build that make test has left
+	@scripts/test-python.sh
+
+bench-python: package ## measure from Python, against redis-py, Django and Flask-Caching; QUICK=1 takes a minute
+	@scripts/install.sh install "$$(scripts/run-tree.sh)"
+	@scripts/bench-python.sh
+
+flask-shop: package ## see it in an application: a small Flask shop with visitors, on a private server
+	@scripts/install.sh install "$$(scripts/run-tree.sh)"
+	@scripts/cluster.sh start
+	@scripts/flask-shop.sh
 
 setup: ## install what is missing to build and test; a second call installs nothing
 	@scripts/setup.sh
