@@ -13,7 +13,7 @@ export DATABASE_URL
 
 address=http://127.0.0.1:${SHOP_PORT:-8000}
 cd "$ROOT/examples/flask-shop"
-"$PY_ENV/bin/gunicorn" --workers 2 --threads 4 --bind "${address#http://}" --log-level warning app:app &
+"$PY_ENV/bin/gunicorn" --workers 2 --threads 4 --bind "${address#http://}" --log-level warning --no-control-socket app:app &
 shop=$!
 visitors=
 trap 'kill $shop $visitors 2>/dev/null; wait $shop 2>/dev/null || true' EXIT

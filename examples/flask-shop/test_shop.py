@@ -48,7 +48,8 @@ def shop(tmp_path_factory):
         url = server.create_database("shop")
         psql = [pg_bin() / "psql", "-Xq", "-d", url, "-f", HERE / "schema.sql"]
         subprocess.run(psql, check=True, stdout=subprocess.DEVNULL)
-        environment = {**os.environ, "DATABASE_URL": url, "TZ": "UTC"}
+        # A home of its own, where gunicorn puts its control socket.
+        environment = {**os.environ, "DATABASE_URL": url, "TZ": "UTC", "HOME": str(log.parent)}
         command = [
             sys.executable,
             "-m",

@@ -21,7 +21,8 @@ def serve(own_server, tmp_path):
 
     def serve(*options):
         port_file = tmp_path / "port"
-        environment = {**os.environ, "DATABASE_URL": own_server.url()}
+        # A home of its own, where gunicorn puts its control socket.
+        environment = {**os.environ, "DATABASE_URL": own_server.url(), "HOME": str(tmp_path)}
         command = [sys.executable, "-m", "gunicorn", "--preload", "--workers", "4", "--bind", "127.0.0.1:0", *options]
         with open(port_file, "w") as log:
             process = subprocess.Popen(
