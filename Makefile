@@ -21,6 +21,7 @@ psql: ## open psql on the private server of make run
 
 test: lint check-versions ## everything that has to hold: lints, all supported versions compile, all tests
 	@scripts/test.sh
+	@scripts/test-python.sh
 
 unit: setup ## the tests whose names contain T=…, without the lints
 	@scripts/test.sh $(T)
@@ -47,6 +48,19 @@ lint: setup ## formatting and clippy, warnings denied
 
 check-versions: setup ## compile for PostgreSQL 14 to 18, from the bindings that pgrx ships
 	@scripts/check-versions.sh
+
+.PHONY: test-python bench-python flask-shop
+test-python: ## the tests of the Python client, on the build that make test has left
+	@scripts/test-python.sh
+
+bench-python: package ## measure from Python, against redis-py, Django and Flask-Caching; QUICK=1 takes a minute
+	@scripts/install.sh install "$$(scripts/run-tree.sh)"
+	@scripts/bench-python.sh
+
+flask-shop: package ## see it in an application: a small Flask shop with visitors, on a private server
+	@scripts/install.sh install "$$(scripts/run-tree.sh)"
+	@scripts/cluster.sh start
+	@scripts/flask-shop.sh
 
 setup: ## install what is missing to build and test; a second call installs nothing
 	@scripts/setup.sh

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The private server of make run: cluster.sh {start|stop|psql|connect}. It listens on a socket in its own directory and
+# The private server of make run: cluster.sh {start|stop|psql|connect|url}. It listens on a socket in its own directory and
 # on nothing else.
 . "$(dirname "$0")/env.sh"
 
@@ -45,6 +45,7 @@ case $1 in
 start) start ;;
 stop) stop ;;
 connect) connect ;;
+url) echo "postgresql://postgres@/$2?host=$SOCKET&port=$PORT" ;;
 psql)
     is_running || fail "the private server is not running" "Start it with: make run"
     shift
