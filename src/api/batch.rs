@@ -11,6 +11,9 @@ use crate::pg::acl::Privileges;
 use crate::pg::datum::{Bytea, ByteaArray, Interval, Jsonb, JsonbArray, Text, TextArray, Timestamptz};
 use crate::store::{Change, Entry, Table, modify};
 
+/// So many keys are prepared for at one time, which the processor's caches have room for.
+const LOOK_AHEAD: usize = 256;
+
 /// The live entries among `keys`, each once, in the order of their keys.
 ///
 /// Errors: as for `get`, and 22023 for an array of more than one dimension.
@@ -25,9 +28,12 @@ fn read_many<T>(
         return Ok(Vec::new());
     };
     let mut found = Vec::new();
-    for (key, _) in keys {
-        if let Some(entry) = table.get(key) {
-            found.push((key.to_text(), copy(entry)?));
+    for keys in keys.chunks(LOOK_AHEAD) {
+        table.look_ahead(keys.iter().map(|(key, _)| key.bytes()));
+        for (key, _) in keys {
+            if let Some(entry) = table.get(*key) {
+                found.push((key.to_text(), copy(entry)?));
+            }
         }
     }
     Ok(found)
@@ -56,8 +62,11 @@ fn write_many<T: ValuesArgument>(
     for (key, place) in &keys {
         table.check_size(*key, &values[*place], terms.basis)?;
     }
-    for (key, place) in &keys {
-        modify(&mut table, *key, |_| Ok((Change::Put { value: values[*place], terms }, ())))?;
+    for keys in keys.chunks(LOOK_AHEAD) {
+        table.look_ahead(keys.iter().map(|(key, _)| key.bytes()));
+        for (key, place) in keys {
+            modify(&mut table, *key, |_| Ok((Change::Put { value: values[*place], terms }, ())))?;
+        }
     }
     Ok(keys.len() as i64)
 }

@@ -139,6 +139,14 @@ impl Arena {
         &self.conditions[bucket]
     }
 
+    /// Brings what look-ups of these keys will need into the processor's caches. The loads do not depend on each other, so
+    /// that the processor waits for many of them at once instead of for one after the other.
+    pub fn look_ahead(&self, hashes: &[KeyHash]) {
+        let hints = hashes.iter().map(|hash| self.locations.map_or(0, |locations| locations.touch(*hash)));
+        let marks = hashes.iter().map(|hash| self.marks.touch(*hash));
+        std::hint::black_box(hints.chain(marks).fold(0, |sum, word| sum ^ word));
+    }
+
     /// The cache's slot, taken now if need be; `None` where all are taken.
     pub fn cache(&self, key: CacheKey, now: i64) -> Option<&'static CacheSlot> {
         claim(self.caches, key.0, |slot| &slot.key, |slot| slot.begin(now))

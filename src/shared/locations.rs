@@ -86,6 +86,11 @@ impl Locations {
         self.bucket(hash).chunks_exact(WORDS).find(is_tagged)
     }
 
+    /// Loads what a look for the hint needs, for [`super::Arena::look_ahead`].
+    pub(super) fn touch(self, hash: KeyHash) -> u64 {
+        self.bucket(hash)[0].load(Ordering::Relaxed)
+    }
+
     /// Where the key was last found.
     pub fn get(self, hash: KeyHash) -> Option<Hint> {
         let cell = self.find(hash)?;

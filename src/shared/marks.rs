@@ -36,6 +36,11 @@ impl Marks {
         (&self.0[number / CELLS_PER_WORD], (number % CELLS_PER_WORD * BITS) as u32)
     }
 
+    /// Loads what a look at the mark needs, for [`super::Arena::look_ahead`].
+    pub(super) fn touch(self, hash: KeyHash) -> u64 {
+        self.cell(hash).0.load(Ordering::Relaxed)
+    }
+
     /// How often the entry has been used.
     pub fn get(self, hash: KeyHash) -> u8 {
         self.load(hash) & FULL

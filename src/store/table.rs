@@ -143,6 +143,13 @@ impl Table {
         scan.current_if_any()
     }
 
+    /// Prepares for look-ups of these keys, one after the other.
+    pub fn look_ahead<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        if let Some(arena) = shared::arena() {
+            arena.look_ahead(&keys.map(|key| self.hash_of(key)).collect::<Vec<_>>());
+        }
+    }
+
     /// Remembers where the entry that was looked up last is from now on.
     pub(in crate::store) fn note_place(&self, place: Place) {
         if let (Some(cells), Some(hash)) = (shared::locations(), self.hash) {
