@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, Once, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::Session;
+use super::{Session, edition};
 
 /// The user that servers run as where the tests run as root, which PostgreSQL refuses.
 const SERVER_USER: &str = "postgres";
+
+/// Who installs the portable edition, and owns its databases.
+pub const PORTABLE_OWNER: &str = "cache_owner";
 
 /// Directories of the servers that have been started.
 static STARTED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -23,7 +26,9 @@ pub struct Server {
 impl Server {
     /// Starts a new server with these lines in its postgresql.conf.
     pub fn start(name: &str, settings: &[&str]) -> Server {
-        install();
+        if !edition().is_portable() {
+            install();
+        }
         let server = Server::reserve(name);
         server.tool("initdb", &["-D", server.data(), "-U", "postgres", "-A", "trust", "--no-sync", "--locale=C.UTF-8"]);
         let own = ["listen_addresses = ''", "fsync = off", "max_connections = 200", "max_worker_processes = 128"];
@@ -69,6 +74,24 @@ impl Server {
         let mut start = server_user_command(pg_ctl.to_str().expect("UTF-8"));
         start.args(["-D", self.data(), "-l", &log, "-w", "-t", "60", "start"]);
         assert!(start.output().expect("pg_ctl runs").status.success(), "the server does not start: {}", self.log());
+    }
+
+    /// Makes a database with a cache: of the native edition as a superuser makes it, of the portable one as a role does that
+    /// may do nothing but own the database.
+    pub fn make_cache(&self, database: &str) {
+        let mut superuser = self.session("postgres");
+        if !edition().is_portable() {
+            superuser.run(&format!("CREATE DATABASE {database}"));
+            self.session(database).run("CREATE EXTENSION pg_stash");
+            return;
+        }
+        if superuser.number(&format!("SELECT count(*) FROM pg_roles WHERE rolname = '{PORTABLE_OWNER}'")) == 0 {
+            superuser.run(&format!("CREATE ROLE {PORTABLE_OWNER} LOGIN"));
+        }
+        superuser.run(&format!("CREATE DATABASE {database} OWNER {PORTABLE_OWNER}"));
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/sql/portable/pg_stash.sql");
+        let script = std::fs::read_to_string(script).expect("the portable edition has been assembled");
+        self.session_as(PORTABLE_OWNER, database).run(&script);
     }
 
     /// Stops the server: `smart`, `fast` or `immediate`.
@@ -155,7 +178,7 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-/// A database with the extension, of a server that all tests share. It is dropped when the test is over, for the databases
+/// A database with a cache, of a server that all tests share. It is dropped when the test is over, for the databases
 /// that can have a sweeper are limited in number.
 pub struct Database {
     pub name: String,
@@ -192,7 +215,7 @@ impl Drop for Database {
     }
 }
 
-/// A new database with the extension on the shared server, whose sweepers let nothing wait longer than two seconds.
+/// A new database with a cache on the shared server, whose sweepers let nothing wait longer than two seconds.
 pub fn database() -> Database {
     static SHARED: OnceLock<Server> = OnceLock::new();
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -200,14 +223,14 @@ pub fn database() -> Database {
     let server = SHARED.get_or_init(|| {
         let settings = ["pg_stash.sweep_max_stale = '2s'", "autovacuum_naptime = '1s'", "log_lock_waits = on"];
         let server = Server::start("shared", &settings);
-        server.session("postgres").run("CREATE DATABASE stash");
-        server.session("stash").run("CREATE EXTENSION pg_stash");
+        server.make_cache("stash");
         server
     });
     let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
     // Two copies of one template at the same time are refused.
     let _one_at_a_time = TEMPLATE.lock();
-    server.session("postgres").run(&format!("CREATE DATABASE {name} TEMPLATE stash"));
+    let owner = if edition().is_portable() { format!(" OWNER {PORTABLE_OWNER}") } else { String::new() };
+    server.session("postgres").run(&format!("CREATE DATABASE {name} TEMPLATE stash{owner}"));
     Database { name, server }
 }
 

@@ -1,0 +1,41 @@
+//! The two editions, of which one is under test: the native one, or where `PG_STASH_EDITION` is `portable`, the one in SQL
+//! and PL/pgSQL.
+
+/// What is under test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Edition {
+    /// The extension, with its library.
+    Native,
+    /// `sql/portable/pg_stash.sql`.
+    Portable,
+}
+
+impl Edition {
+    pub fn is_portable(self) -> bool {
+        self == Edition::Portable
+    }
+}
+
+pub fn edition() -> Edition {
+    match std::env::var("PG_STASH_EDITION").as_deref() {
+        Ok("portable") => Edition::Portable,
+        Ok("native") | Err(_) => Edition::Native,
+        Ok(other) => panic!("PG_STASH_EDITION is {other}: neither native nor portable"),
+    }
+}
+
+/// Tests of what the portable edition does not have, each with the reason.
+const NATIVE_ONLY: [(&str, &str); 0] = [];
+
+/// Whether a test has to be left out. Says so, with the reason.
+#[track_caller]
+pub fn skips(test: &str) -> bool {
+    let (_, reason) = NATIVE_ONLY
+        .iter()
+        .find(|(name, _)| *name == test)
+        .unwrap_or_else(|| panic!("{test} is not in the list of tests for the native edition alone"));
+    if edition().is_portable() {
+        println!("left out on the portable edition: {reason}");
+    }
+    edition().is_portable()
+}
