@@ -25,7 +25,10 @@ pub fn edition() -> Edition {
 }
 
 /// Tests of what the portable edition does not have, each with the reason.
-const NATIVE_ONLY: [(&str, &str); 0] = [];
+const NATIVE_ONLY: [(&str, &str); 2] = [
+    ("serializable_transactions_do_not_fail_because_of_the_cache", "there the cache's tables have the rules of tables"),
+    ("read_only_transactions_get_and_set", "a write in them fails, as on any table"),
+];
 
 /// Whether a test has to be left out. Says so, with the reason.
 #[track_caller]

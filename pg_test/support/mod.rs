@@ -5,5 +5,5 @@ mod server;
 mod session;
 
 pub use edition::{edition, skips};
-pub use server::{Database, Server, StopOnDrop, database, wait_until};
+pub use server::{Database, PORTABLE_OWNER, Server, StopOnDrop, database, note_time, wait_until};
 pub use session::Session;

@@ -82,16 +82,32 @@ impl Server {
         let mut superuser = self.session("postgres");
         if !edition().is_portable() {
             superuser.run(&format!("CREATE DATABASE {database}"));
-            self.session(database).run("CREATE EXTENSION pg_stash");
-            return;
+            return self.add_cache(database);
         }
         if superuser.number(&format!("SELECT count(*) FROM pg_roles WHERE rolname = '{PORTABLE_OWNER}'")) == 0 {
             superuser.run(&format!("CREATE ROLE {PORTABLE_OWNER} LOGIN"));
         }
         superuser.run(&format!("CREATE DATABASE {database} OWNER {PORTABLE_OWNER}"));
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/sql/portable/pg_stash.sql");
-        let script = std::fs::read_to_string(script).expect("the portable edition has been assembled");
-        self.session_as(PORTABLE_OWNER, database).run(&script);
+        self.add_cache(database);
+    }
+
+    /// Installs the edition under test into a database that there is.
+    pub fn add_cache(&self, database: &str) {
+        if edition().is_portable() {
+            self.session_as(PORTABLE_OWNER, database).run(&portable_script("pg_stash.sql"));
+        } else {
+            self.session(database).run("CREATE EXTENSION pg_stash");
+        }
+    }
+
+    /// Removes it.
+    pub fn remove_cache(&self, database: &str) {
+        let mut s = self.session(database);
+        s.run(&if edition().is_portable() {
+            portable_script("uninstall.sql")
+        } else {
+            "DROP EXTENSION pg_stash".into()
+        });
     }
 
     /// Stops the server: `smart`, `fast` or `immediate`.
@@ -198,6 +214,11 @@ impl Database {
         self.server
     }
 
+    /// What another database like this one needs in its CREATE DATABASE.
+    pub fn owner_clause(&self) -> String {
+        if edition().is_portable() { format!(" OWNER {PORTABLE_OWNER}") } else { String::new() }
+    }
+
     /// Waits until a session of this database waits for a lock.
     pub fn wait_for_lock_waiter(&self) {
         let mut s = self.session();
@@ -229,9 +250,18 @@ pub fn database() -> Database {
     let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
     // Two copies of one template at the same time are refused.
     let _one_at_a_time = TEMPLATE.lock();
-    let owner = if edition().is_portable() { format!(" OWNER {PORTABLE_OWNER}") } else { String::new() };
+    let database = Database { name, server };
+    let (name, owner) = (&database.name, database.owner_clause());
     server.session("postgres").run(&format!("CREATE DATABASE {name} TEMPLATE stash{owner}"));
-    Database { name, server }
+    database
+}
+
+/// In the portable edition, the first value with tags that a plain `set` stores after an invalidation may be a miss, unless
+/// the clock has been read in between.
+pub fn note_time(s: &mut Session) {
+    if edition().is_portable() {
+        s.run("SELECT cache.clock()");
+    }
 }
 
 /// Waits until something has come about, and panics where it does not within 30 seconds.
@@ -242,6 +272,11 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(30), "it did not come about that {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+fn portable_script(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/portable").join(name);
+    std::fs::read_to_string(path).expect("the portable edition has been assembled")
 }
 
 /// Has pgrx build and install the extension with the code as it is.
