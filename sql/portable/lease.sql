@@ -89,16 +89,19 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._end_lease(uuid) IS 'gives a lease back';
 
--- Ends the leases of keys, or of all that start with a prefix.
+-- Ends the leases of keys, or of all that start with a prefix. Those that have ended are left alone: a row that this
+-- transaction has locked could not be taken by others.
 CREATE OR REPLACE FUNCTION cache._end_leases(cache text, keys text[], prefix text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
     IF keys IS NOT NULL THEN
         DELETE FROM cache._leases AS l WHERE l.ctid = ANY (ARRAY(
-            SELECT h.ctid FROM cache._leases AS h WHERE h.cache = $1 AND h.key = ANY (keys) FOR UPDATE SKIP LOCKED));
+            SELECT h.ctid FROM cache._leases AS h WHERE h.cache = $1 AND h.key = ANY (keys)
+                AND NOT h.is_used AND h.deadline > clock_timestamp() FOR UPDATE SKIP LOCKED));
     ELSE
         DELETE FROM cache._leases AS l WHERE l.ctid = ANY (ARRAY(
-            SELECT h.ctid FROM cache._leases AS h WHERE h.cache = $1 AND starts_with(h.key, prefix) FOR UPDATE SKIP LOCKED));
+            SELECT h.ctid FROM cache._leases AS h WHERE h.cache = $1 AND starts_with(h.key, prefix)
+                AND NOT h.is_used AND h.deadline > clock_timestamp() FOR UPDATE SKIP LOCKED));
     END IF;
 END $body$;
 COMMENT ON FUNCTION cache._end_leases(text, text[], text) IS 'ends the leases of what is deleted';
@@ -194,7 +197,7 @@ BEGIN
             -- Who cannot take a lease does not wait for one.
             RETURN;
         END IF;
-        nonce := cache._take_lease($4, $1, $2, e.version);
+        nonce := cache._take_lease($4, $1, $2, CASE WHEN e.is_live THEN e.version END);
         IF nonce IS NULL THEN
             IF state <> 'miss' OR clock_timestamp() >= waits_until THEN
                 RETURN;

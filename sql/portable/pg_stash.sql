@@ -615,19 +615,21 @@ BEGIN
 END $body$;
 
 -- Of each tag one old invalidation is kept, which then stands for all before it. Old ones are those of transactions that
--- ended before every transaction that runs now: all snapshots from now on see them. Where so many tags are left that
+-- ended before every transaction that ran some seconds ago: entries of since then have a basis that sees all of them. Where so many tags are left that
 -- the table would grow for ever, the horizon moves up, and older entries are misses.
 CREATE OR REPLACE FUNCTION cache._compact() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     kept CONSTANT integer := 100000;
     horizon xid8;
-    ended xid8 := pg_snapshot_xmin(pg_current_snapshot());
+    ended xid8;
 BEGIN
-    PERFORM cache._begin_history();
+    PERFORM cache._note_moment();
     IF NOT cache._may_note() OR NOT pg_try_advisory_xact_lock(hashtext('pg_stash'), 0) THEN
         RETURN;
     END IF;
+    SELECT pg_snapshot_xmin(m.snapshot) INTO ended FROM cache._moments AS m
+    WHERE m.at < clock_timestamp() - interval '5 seconds' ORDER BY m.at DESC LIMIT 1;
     WITH newest AS (
         SELECT DISTINCT ON (i.tag) i.tag, i.xid
         FROM (SELECT tag, xid, count(*) OVER (PARTITION BY tag) AS count FROM cache._invalidations WHERE xid < ended) AS i
@@ -1214,6 +1216,12 @@ BEGIN
                 basis = new_basis
             WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
                 AND (e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of));
+        ELSIF $12 IS NOT NULL THEN
+            -- Where the version is not there any more, somebody has deleted it.
+            UPDATE cache.{table} AS e SET expires_at = new_expires_at, value_text = $2, value_json = $3, value_bytes = $4,
+                value_int = $5, fresh_until = new_fresh_until, as_of = based_at, tags = own_tags, fill_micros = $13,
+                basis = new_basis
+            WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.xmin::pg_catalog.text OPERATOR(pg_catalog.=) $12;
         ELSE
             INSERT INTO cache.{table} AS e (expires_at, key, value_text, value_json, value_bytes, value_int, fresh_until,
                 as_of, tags, fill_micros, basis)
@@ -1223,8 +1231,7 @@ BEGIN
                 fresh_until = excluded.fresh_until, as_of = excluded.as_of, tags = excluded.tags,
                 fill_micros = excluded.fill_micros, basis = excluded.basis
             WHERE e.expires_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()
-                OR e.tags IS NOT NULL AND NOT cache._is_current(e.tags, e.basis, e.as_of)
-                OR $12 OPERATOR(pg_catalog.=) e.xmin::pg_catalog.text;
+                OR e.tags IS NOT NULL AND NOT cache._is_current(e.tags, e.basis, e.as_of);
         END IF;
     END IF;
     -- end
@@ -2027,16 +2034,19 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._end_lease(uuid) IS 'gives a lease back';
 
--- Ends the leases of keys, or of all that start with a prefix.
+-- Ends the leases of keys, or of all that start with a prefix. Those that have ended are left alone: a row that this
+-- transaction has locked could not be taken by others.
 CREATE OR REPLACE FUNCTION cache._end_leases(cache text, keys text[], prefix text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
     IF keys IS NOT NULL THEN
         DELETE FROM cache._leases AS l WHERE l.ctid = ANY (ARRAY(
-            SELECT h.ctid FROM cache._leases AS h WHERE h.cache = $1 AND h.key = ANY (keys) FOR UPDATE SKIP LOCKED));
+            SELECT h.ctid FROM cache._leases AS h WHERE h.cache = $1 AND h.key = ANY (keys)
+                AND NOT h.is_used AND h.deadline > clock_timestamp() FOR UPDATE SKIP LOCKED));
     ELSE
         DELETE FROM cache._leases AS l WHERE l.ctid = ANY (ARRAY(
-            SELECT h.ctid FROM cache._leases AS h WHERE h.cache = $1 AND starts_with(h.key, prefix) FOR UPDATE SKIP LOCKED));
+            SELECT h.ctid FROM cache._leases AS h WHERE h.cache = $1 AND starts_with(h.key, prefix)
+                AND NOT h.is_used AND h.deadline > clock_timestamp() FOR UPDATE SKIP LOCKED));
     END IF;
 END $body$;
 COMMENT ON FUNCTION cache._end_leases(text, text[], text) IS 'ends the leases of what is deleted';
@@ -2132,7 +2142,7 @@ BEGIN
             -- Who cannot take a lease does not wait for one.
             RETURN;
         END IF;
-        nonce := cache._take_lease($4, $1, $2, e.version);
+        nonce := cache._take_lease($4, $1, $2, CASE WHEN e.is_live THEN e.version END);
         IF nonce IS NULL THEN
             IF state <> 'miss' OR clock_timestamp() >= waits_until THEN
                 RETURN;
@@ -2720,10 +2730,10 @@ BEGIN
             END IF;
         END IF;
         tag := (
-            SELECT min(w.tag) FROM cache.watched AS w
-            WHERE w.relation = read.oid AND w.tag NOT LIKE '%{%' AND NOT EXISTS (
-                SELECT FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
-                WHERE t.tgrelid = read.oid AND t.tgenabled <> 'A' AND p.pronamespace = 'cache'::regnamespace));
+            SELECT min(convert_from(substr(t.tgargs, 1, octet_length(t.tgargs) - 1), getdatabaseencoding()))
+            FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+            WHERE t.tgrelid = read.oid AND p.pronamespace = 'cache'::regnamespace AND p.proname IN ('_note_table', '_note_row')
+                AND t.tgtype & 4 = 4 AND t.tgenabled <> 'D' AND t.tgargs NOT LIKE '%{%'::bytea);
         IF tag IS NOT NULL THEN
             tags := tags || tag;
         ELSIF NOT has_terms THEN

@@ -83,10 +83,10 @@ BEGIN
             END IF;
         END IF;
         tag := (
-            SELECT min(w.tag) FROM cache.watched AS w
-            WHERE w.relation = read.oid AND w.tag NOT LIKE '%{%' AND NOT EXISTS (
-                SELECT FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
-                WHERE t.tgrelid = read.oid AND t.tgenabled <> 'A' AND p.pronamespace = 'cache'::regnamespace));
+            SELECT min(convert_from(substr(t.tgargs, 1, octet_length(t.tgargs) - 1), getdatabaseencoding()))
+            FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+            WHERE t.tgrelid = read.oid AND p.pronamespace = 'cache'::regnamespace AND p.proname IN ('_note_table', '_note_row')
+                AND t.tgtype & 4 = 4 AND t.tgenabled <> 'D' AND t.tgargs NOT LIKE '%{%'::bytea);
         IF tag IS NOT NULL THEN
             tags := tags || tag;
         ELSIF NOT has_terms THEN
