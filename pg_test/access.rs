@@ -33,14 +33,17 @@ fn each_function_needs_its_privileges_and_no_more() {
     for (call, native, portable) in CALLS {
         let privileges = if edition().is_portable() { portable } else { native };
         owner.run("SELECT cache.set('k', 'x'), cache.set('n', 1::bigint)");
+        // The portable edition's set leaves the check, and the message, to PostgreSQL.
+        let is_plain = edition().is_portable() && call.starts_with("SELECT cache.set(");
+        let table = if is_plain { "entries" } else { "cache.entries" };
         let error = s.fails(call, "42501");
-        assert_eq!(error.message(), "permission denied for table cache.entries", "{call}");
+        assert_eq!(error.message(), format!("permission denied for table {table}"), "{call}");
         // Without any one of them it is refused, with all of them it works.
         for missing in privileges.split(", ") {
             owner.run(&format!("GRANT {privileges} ON cache.entries TO {role}"));
             owner.run(&format!("REVOKE {missing} ON cache.entries FROM {role}"));
             let error = s.fails(call, "42501");
-            assert!(error.hint().is_some_and(|hint| hint.contains(missing)), "{call}: {error:?}");
+            assert!(is_plain || error.hint().is_some_and(|hint| hint.contains(missing)), "{call}: {error:?}");
         }
         owner.run(&format!("GRANT {privileges} ON cache.entries TO {role}"));
         s.run(call);
