@@ -111,6 +111,9 @@ BEGIN
     WHEN 'session function' THEN
         said := format('cannot remember a query that calls function %s, whose result depends on the session', args[1]);
         hint := 'Pass what the session knows as args.';
+    WHEN 'time function' THEN
+        said := format('cannot remember a query that calls function %s, whose result depends on the time', args[1]);
+        hint := 'Say with ttl how long the result is good, or pass the time as args.';
     WHEN 'key with row security' THEN
         said := format('key must be null: row-level security is enabled on table %s', args[1]);
         hint := 'Leave key out: the key is then made for each user.';

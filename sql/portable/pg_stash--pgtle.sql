@@ -143,6 +143,9 @@ BEGIN
     WHEN 'session function' THEN
         said := format('cannot remember a query that calls function %s, whose result depends on the session', args[1]);
         hint := 'Pass what the session knows as args.';
+    WHEN 'time function' THEN
+        said := format('cannot remember a query that calls function %s, whose result depends on the time', args[1]);
+        hint := 'Say with ttl how long the result is good, or pass the time as args.';
     WHEN 'key with row security' THEN
         said := format('key must be null: row-level security is enabled on table %s', args[1]);
         hint := 'Leave key out: the key is then made for each user.';
@@ -2680,9 +2683,11 @@ COMMENT ON FUNCTION cache._tables_of(jsonb) IS 'the tables that a plan reads; of
 -- Functions that a plan calls, by their own names. Literals are taken out first. Names mean what they mean to the caller.
 CREATE OR REPLACE FUNCTION cache._functions_of(plan jsonb) RETURNS SETOF oid
 LANGUAGE sql STABLE AS $body$
+    -- What SQL has a notation of its own for stands for now().
     SELECT DISTINCT p.oid
     FROM cache._plan_nodes($1) AS node,
-        pg_catalog.regexp_replace(pg_catalog.replace(node::pg_catalog.text, '\"', ''), $$'(?:[^']|'')*'$$, '', 'g') AS bare,
+        pg_catalog.regexp_replace(pg_catalog.replace(node::pg_catalog.text, '\"', ''), $$'(?:[^']|'')*'$$, '', 'g') AS literally,
+        pg_catalog.regexp_replace(literally, '\m(CURRENT_DATE|(CURRENT_TIME|LOCALTIME)(STAMP)?(\(\d\))?)(?!\w)', 'pg_catalog.now()', 'g') AS bare,
         pg_catalog.regexp_matches(bare, '(?:([[:alpha:]_][[:alnum:]_$]*)\.)?([[:alpha:]_][[:alnum:]_$]*)\(', 'g') AS called (name)
     JOIN pg_catalog.pg_proc AS p ON p.proname OPERATOR(pg_catalog.=) called.name[2] AND p.prokind OPERATOR(pg_catalog.=) 'f'
     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
@@ -2692,26 +2697,30 @@ $body$;
 COMMENT ON FUNCTION cache._functions_of(jsonb) IS 'the functions that a plan calls';
 
 -- Raises an error where no table decides what a query returns.
-CREATE OR REPLACE FUNCTION cache._check_functions(functions oid[], has_key boolean) RETURNS void
+CREATE OR REPLACE FUNCTION cache._check_functions(functions oid[], has_key boolean, has_ttl boolean) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     called record;
 BEGIN
     FOR called IN
         SELECT p.proname, p.provolatile, p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN ('current_setting',
-            'pg_backend_pid', 'inet_client_addr', 'inet_client_port', 'pg_my_temp_schema') AS reads_session
+            'pg_backend_pid', 'inet_client_addr', 'inet_client_port', 'pg_my_temp_schema') AS reads_session,
+            p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN ('now', 'transaction_timestamp', 'statement_timestamp')
+                AS reads_time
         FROM pg_proc AS p
         WHERE p.oid = ANY (functions) AND NOT (p.pronamespace = 'cache'::regnamespace AND p.proname = 'remember')
         ORDER BY p.proname
     LOOP
-        IF called.reads_session AND NOT has_key THEN
-            PERFORM cache._error('session function', called.proname);
-        ELSIF called.provolatile = 'v' THEN
+        IF called.provolatile = 'v' THEN
             PERFORM cache._error('volatile function', called.proname);
+        ELSIF called.reads_session AND NOT has_key THEN
+            PERFORM cache._error('session function', called.proname);
+        ELSIF called.reads_time AND NOT has_ttl THEN
+            PERFORM cache._error('time function', called.proname);
         END IF;
     END LOOP;
 END $body$;
-COMMENT ON FUNCTION cache._check_functions(oid[], boolean) IS 'raises an error where no table decides what a query returns';
+COMMENT ON FUNCTION cache._check_functions(oid[], boolean, boolean) IS 'raises an error where no table decides what a query returns';
 
 -- The tag of each table that a query reads. Raises an error where there is none, or where the rows depend on who asks in a way that no
 -- key tells: by a policy that calls a function of its own.
@@ -2794,7 +2803,7 @@ COMMENT ON FUNCTION cache._note_dependencies(text[]) IS 'what goes on being comp
 -- Runs the query. The arguments become literals of a prepared statement, which gives each the type that the query has for
 -- it. As a part of another query it can only read. It runs with the caller's rights and search_path.
 CREATE OR REPLACE FUNCTION cache._compute(
-    query text, args jsonb, has_key boolean, has_terms boolean, INOUT tags text[], OUT result jsonb)
+    query text, args jsonb, has_key boolean, has_terms boolean, has_ttl boolean, INOUT tags text[], OUT result jsonb)
 LANGUAGE plpgsql AS $body$
 DECLARE
     around text := COALESCE(pg_catalog.current_setting('pg_stash.computing', true), '');
@@ -2840,7 +2849,7 @@ BEGIN
     IF EXISTS (SELECT FROM cache._plan_nodes(nodes) AS node WHERE node OPERATOR(pg_catalog.->>) 'Node Type' OPERATOR(pg_catalog.=) 'LockRows') THEN
         PERFORM cache._error('locks rows');
     END IF;
-    PERFORM cache._check_functions(functions, $3);
+    PERFORM cache._check_functions(functions, $3, $5);
     tags := COALESCE(tags, '{}') OPERATOR(pg_catalog.||) cache._tags_of(ARRAY(SELECT cache._tables_of(nodes)), functions, $3, $4);
     PERFORM pg_catalog.set_config('pg_stash.computing',
         pg_catalog.jsonb_build_object('depth', depth, 'tags', pg_catalog.to_jsonb(tags))::pg_catalog.text, true);
@@ -2851,7 +2860,7 @@ BEGIN
     PERFORM pg_catalog.set_config('pg_stash.computing', around, true);
     PERFORM cache._note_dependencies(tags);
 END $body$;
-COMMENT ON FUNCTION cache._compute(text, jsonb, boolean, boolean, text[]) IS 'runs the query of remember()';
+COMMENT ON FUNCTION cache._compute(text, jsonb, boolean, boolean, boolean, text[]) IS 'runs the query of remember()';
 
 CREATE OR REPLACE FUNCTION cache.remember(
     sql text, args jsonb DEFAULT NULL, key text DEFAULT NULL, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL,
@@ -2883,7 +2892,7 @@ BEGIN
         PERFORM cache._note_dependencies(claimed.tags);
         RETURN claimed.value_json;
     END IF;
-    computed := cache._compute($1, $2, $3 IS NOT NULL, $4 IS NOT NULL OR $6 IS NOT NULL, $6);
+    computed := cache._compute($1, $2, $3 IS NOT NULL, $4 IS NOT NULL OR $6 IS NOT NULL, $4 IS NOT NULL, $6);
     IF claimed.token IS NOT NULL THEN
         BEGIN
             is_filled := cache._fill(claimed.token, NULL, computed.result, NULL, NULL, $4, $5, computed.tags);
