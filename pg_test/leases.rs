@@ -215,6 +215,13 @@ fn what_has_changed_since_the_claim_is_not_filled_over() {
     let lease = lease_of(&mut s, "'k'");
     other.run("COMMIT");
     assert!(!fill(&mut s, &lease, "'old'::text"));
+    // The same where there was no entry.
+    s.run("SELECT cache.clear()");
+    other.run("BEGIN; SELECT cache.delete('k')");
+    let lease = lease_of(&mut s, "'k'");
+    other.run("COMMIT");
+    assert_eq!(fill(&mut s, &lease, "'old'::text"), edition().is_portable());
+    s.run("SELECT cache.clear()");
     // One's own transaction: what is filled after its delete is wanted.
     s.run("BEGIN; SELECT cache.set('k', 'x'), cache.delete('k')");
     let lease = lease_of(&mut s, "'k'");

@@ -191,6 +191,15 @@ fn functions_whose_result_no_table_decides_are_refused_by_name() {
         let error = s.fails(&format!("SELECT cache.remember($${query}$$)"), "22023");
         assert_eq!(error.message(), format!("cannot remember a query that calls volatile function {name}"));
     }
+    // The portable edition knows a query by its plan, and of an inlined function what is in it.
+    s.run("CREATE FUNCTION seven() RETURNS int VOLATILE LANGUAGE sql AS 'SELECT 7'");
+    s.run("CREATE FUNCTION chance() RETURNS float VOLATILE LANGUAGE sql AS 'SELECT random()'");
+    s.fails("SELECT cache.remember('SELECT chance() AS c')", "22023");
+    if edition().is_portable() {
+        assert_eq!(s.value("SELECT cache.remember('SELECT seven() AS n')"), "[{\"n\": 7}]");
+    } else {
+        s.fails("SELECT cache.remember('SELECT seven() AS n')", "22023");
+    }
     let error = s.fails("SELECT cache.remember($$SELECT current_setting('app.tenant', true) AS t$$)", "22023");
     assert!(error.message().contains("current_setting, whose result depends on the session"));
     s.run("SELECT cache.remember($$SELECT current_setting('app.tenant', true) AS t$$, key => 'of this tenant')");
