@@ -50,7 +50,8 @@ impl Server {
         as_server_user("mkdir", &["-m", "700", dir.to_str().expect("UTF-8")]);
         let mut started = STARTED.lock().expect("no test panics while it holds this");
         if started.is_empty() {
-            pgrx_tests::add_shutdown_hook(stop_all);
+            // SAFETY: the C library's function, with a function that does not unwind.
+            unsafe { atexit(stop_all) };
         }
         let data = format!("{}/data", dir.display());
         started.push(dir.clone());
@@ -324,7 +325,12 @@ fn server_user_command(program: &str) -> Command {
     command
 }
 
-fn stop_all() {
+unsafe extern "C" {
+    /// Has a function called when the process ends. That of pgrx does it only where pgrx has started a server itself.
+    fn atexit(callback: extern "C" fn()) -> std::ffi::c_int;
+}
+
+extern "C" fn stop_all() {
     let Ok(started) = STARTED.lock() else { return };
     // Standbys were started after their primaries, and go first.
     for dir in started.iter().rev() {
