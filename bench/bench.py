@@ -21,6 +21,10 @@ def measure(servers, group, rounds, seconds, progress):
     for script, is_needed in ((rows.FILL, True), (rows.FILL_PEERS, group.peers), (rows.FILL_TAGGED, group.tagged)):
         for statement in script.format(size=group.size, keys=group.keys).split(";\n") if is_needed else ():
             servers.sql(statement)
+    if group.portable:
+        servers.make_portable(rows.PORTABLE)
+        for statement in (rows.PORTABLE_SETUP, *rows.FILL_PORTABLE.format(size=group.size, keys=group.keys).split(";\n")):
+            servers.sql(statement, rows.PORTABLE)
     contestants = [row for row in group.rows if row.needs is None or shutil.which(row.needs)]
     samples = {row.name: [] for row in contestants}
     for number in range(rounds + 1):
@@ -60,7 +64,7 @@ def main():
             print(report.markdown(group.title, groups[group.title]), flush=True)
             report.write(options.out, header, groups, figures)
         if not options.quick and not options.group:
-            figures = growth.measure(servers, progress) | sweep_cost.measure(servers, progress)
+            figures = growth.measure(servers, progress) | growth.measure_portable(servers, progress) | sweep_cost.measure(servers, progress)
             figures |= watch_cost.measure(servers, progress)
             print("\n".join(f"- {name}: {value}" for name, value in figures.items()), flush=True)
             report.write(options.out, header, groups, figures)

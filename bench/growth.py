@@ -3,7 +3,7 @@
 import time
 
 from load import Pgbench
-from rows import SETUP
+from rows import PORTABLE, SETUP
 
 KEYS = 100_000
 OVERWRITES = 5_000_000
@@ -47,3 +47,20 @@ def measure(servers, progress) -> dict:
         "memory of a session before, in a transaction of 5 million gets and 100,000 sets, and after as many and a million sets more":
             f"{before:,} kB, {inside:,} kB, {after:,} kB",
     }
+
+
+def measure_portable(servers, progress) -> dict:
+    """The file of the portable edition's table under the same overwrites."""
+    servers.make_portable(PORTABLE)
+    sql = lambda command: servers.sql(command, PORTABLE)
+    sql("SELECT sum(cache.set_many(k, v)) FROM (SELECT array_agg(k::text) AS k, array_agg(repeat('x', 200)) AS v "
+        f"FROM generate_series(1, {KEYS}) AS k GROUP BY k / 10000) AS batches")
+    size = "SELECT pg_relation_size('cache.entries')"
+    first = int(sql(size))
+    overwrite = Pgbench("SELECT cache.set(:k::text, repeat('y', 200));", database=PORTABLE)
+    done, seconds = 0, 20
+    while done < OVERWRITES:
+        done += overwrite.run(servers, 8, seconds, 200, KEYS, False).per_second * seconds
+        progress(f"overwrites in the portable edition: {done:,.0f} of {OVERWRITES:,}")
+    return {f"portable edition: heap after {done:,.0f} overwrites of {KEYS:,} keys ÷ after the first fill":
+                f"{int(sql(size)) / first:.2f}"}

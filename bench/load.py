@@ -34,6 +34,7 @@ class Pgbench:
     items: int = 1
     mode: str = "prepared"
     options: str = ""
+    database: str = "postgres"
 
     def run(self, servers: Servers, clients: int, seconds: float, size: int, keys: int, zipfian: bool) -> Sample:
         scripts = servers.dir / "scripts"
@@ -49,7 +50,7 @@ class Pgbench:
                 files += ["-f", f"{path}@{weight}"]
         command = [servers.pg_bin / "pgbench", "-h", servers.dir, "-U", "postgres", "-n", "-M", self.mode,
                    "-c", clients, "-j", min(clients, 2), "-T", max(1, round(seconds)), "-D", f"size={size}", "-D", f"filler={'x' * size}",
-                   "-l", "--sampling-rate", LOGGED, "--log-prefix", scripts / "log", *files, "postgres"]
+                   "-l", "--sampling-rate", LOGGED, "--log-prefix", scripts / "log", *files, self.database]
         result = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=scripts,
                                 env=os.environ | {"PGOPTIONS": self.options})
         if result.returncode or "aborted" in result.stderr:

@@ -60,6 +60,17 @@ SELECT sum(cache.set_many(array_agg, values, ttl => '1 hour')) FROM (
 VACUUM cache.entries;
 """
 
+# The database of the portable edition, with the hand-written SQL beside it.
+PORTABLE = "portable"
+PORTABLE_SETUP = SETUP[SETUP.index("CREATE UNLOGGED TABLE plain"):].split(";\n")[0] + ";" + SETUP[
+    SETUP.index("CREATE OR REPLACE FUNCTION plain_get"):SETUP.index("CREATE OR REPLACE FUNCTION plain_incr")]
+FILL_PORTABLE = """
+SELECT cache.alter_cache('default', max_size => '8 GB');
+SELECT cache.set_many(array_agg(k::text), array_agg(k || repeat('x', {size})), ttl => '1 hour') FROM generate_series(1, {keys}) AS k;
+INSERT INTO plain SELECT k, k || repeat('x', {size}), now() + interval '1 hour' FROM generate_series(1, {keys}) AS k;
+VACUUM ANALYZE;
+"""
+
 # The peers of frameworks are filled for the base configuration only.
 FILL_PEERS = """
 INSERT INTO django SELECT ':1:' || k, (k || repeat('x', {size})), now() + interval '1 hour' FROM generate_series(1, {keys}) AS k;
@@ -125,6 +136,7 @@ class Group:
     zipfian: bool = False
     peers: bool = field(default=False)
     tagged: bool = field(default=False)
+    portable: bool = field(default=False)
 
 
 def redis(name, *command, tcp=False, items=1):
@@ -193,9 +205,26 @@ EXACT = Group("exactness", [
         Pgbench("SELECT cache.remember('SELECT 1 AS one', key => 'remembered');"), pair=NO_TAGS),
 ], tagged=True)
 
+# The portable edition against what one would write by hand, in a database without the extension.
+BY_HAND_GET, BY_HAND_SET = "SQL get: PL/pgSQL function", "SQL set: PL/pgSQL function"
+PORTABLE_EDITION = Group("portable edition, 8 clients, 200 bytes, 100,000 keys", [
+    Row("floor: SELECT $1", replace(FLOOR, database=PORTABLE)),
+    Row(BY_HAND_GET, Pgbench("SELECT plain_get(:k::text);", database=PORTABLE)),
+    Row("portable cache.get", replace(GET, database=PORTABLE), pair=BY_HAND_GET),
+    Row(BY_HAND_SET, Pgbench(f"SELECT plain_set(:k::text, {VALUE});", database=PORTABLE)),
+    Row("portable cache.set", replace(SET, database=PORTABLE), pair=BY_HAND_SET),
+    Row("portable cache.incr", Pgbench("SELECT cache.incr('n' || :k);", database=PORTABLE)),
+    Row("portable cache.get_many of 100 (keys/s)", Pgbench(
+        f"SELECT count(*) FROM cache.get_many({KEYS});", items=100, database=PORTABLE)),
+    Row("portable cache.set_many of 100 (keys/s)", Pgbench(
+        f"SELECT cache.set_many(a, array(SELECT k || :filler::text FROM unnest(a) AS k), ttl => '1 hour') FROM (SELECT {KEYS} AS a) AS batch;",
+        items=100, database=PORTABLE)),
+], portable=True)
+
 FULL = [
     BASE,
     EXACT,
+    PORTABLE_EDITION,
     FRAMEWORKS,
     Group("1 client", CORE, clients=1),
     Group("32 clients", CORE, clients=32),

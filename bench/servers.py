@@ -68,10 +68,17 @@ class Servers:
                        stdout=subprocess.DEVNULL, **self.as_user)
         shutil.rmtree(self.dir, ignore_errors=True)
 
-    def sql(self, command: str) -> str:
+    def sql(self, command: str, database: str = "postgres") -> str:
         """Runs SQL and returns the result, unaligned."""
-        return run(self.pg_bin / "psql", "-h", self.dir, "-U", "postgres", "-XqAt", "-v", "ON_ERROR_STOP=1", "-c",
+        return run(self.pg_bin / "psql", "-h", self.dir, "-U", "postgres", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database, "-c",
                    command).strip()
+
+    def make_portable(self, database: str):
+        """Makes a database with the portable edition."""
+        self.sql(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+        self.sql(f"CREATE DATABASE {database}")
+        script = Path(__file__).resolve().parents[1] / "sql/portable/pg_stash.sql"
+        run(self.pg_bin / "psql", "-h", self.dir, "-U", "postgres", "-Xq", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", script)
 
     def sql_lines(self, script: str) -> list:
         """Runs several statements in one session, and returns what they print, line by line."""

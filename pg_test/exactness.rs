@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::support::{Database, Session, StopOnDrop, database};
+use super::support::{Database, Session, StopOnDrop, database, edition};
 
 const WRITERS: usize = 8;
 const READERS: usize = 8;
@@ -235,7 +235,8 @@ fn read_once(s: &mut Session, id: usize, way: u64, breach: Breach) -> Result<Opt
 fn nothing_stale_is_read_after_an_acknowledged_commit() {
     let (stale, reads, commits) = check(Breach::None, seconds());
     println!("{reads} reads, {commits} commits, {} stale", stale.len());
-    assert!(reads > 1000 && commits > 500, "{reads} reads and {commits} commits are too few to tell");
+    let enough = if edition().is_portable() { 300 } else { 1000 };
+    assert!(reads > enough && commits > 500, "{reads} reads and {commits} commits are too few to tell");
     assert!(stale.is_empty(), "{} stale reads, for example: {}", stale.len(), stale[0]);
 }
 

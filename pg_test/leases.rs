@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::support::{Database, Session, database, wait_until};
+use super::support::{Database, Session, database, edition, wait_until};
 
 /// State, value, and lease in hexadecimal.
 fn claim(s: &mut Session, arguments: &str) -> (String, Option<String>, Option<String>) {
@@ -22,7 +22,7 @@ fn fill(s: &mut Session, lease: &str, rest: &str) -> bool {
 
 fn waiters(db: &Database, s: &mut Session) -> i64 {
     s.number(&format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event = 'Extension' AND query LIKE '%cache.%'
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event IN ('Extension', 'PgSleep') AND query LIKE '%cache.%'
          AND backend_type = 'client backend'",
         db.name
     ))
@@ -44,7 +44,9 @@ fn a_claim_tells_hit_stale_and_miss_and_gives_one_lease() {
     assert_eq!(claim(&mut other, "'k', wait => '1 min'"), ("stale".into(), Some("one".into()), None));
     assert!(fill(&mut s, &lease.expect("one"), "'two'::text"));
     assert_eq!(claim(&mut other, "'k'"), ("hit".into(), Some("two".into()), None));
-    assert_eq!(s.value("SELECT concat_ws(' ', stale_served, recomputes_saved) FROM cache.stats"), "1 0");
+    if !edition().is_portable() {
+        assert_eq!(s.value("SELECT concat_ws(' ', stale_served, recomputes_saved) FROM cache.stats"), "1 0");
+    }
     // Every type, each by its function.
     for (value, function, shown) in [
         ("'{\"a\": 1}'::jsonb", "claim_json", "{\"a\": 1}"),
@@ -98,6 +100,9 @@ fn of_a_hundred_that_claim_at_once_one_computes_and_all_get_its_value() {
     assert_eq!(outcomes.iter().filter(|(has_computed, _)| *has_computed).count(), 1);
     assert!(outcomes.iter().all(|(_, value)| value == "made"));
     assert!(begun.elapsed() < Duration::from_secs(30));
+    if edition().is_portable() {
+        return;
+    }
     let saved = db.session().number("SELECT recomputes_saved FROM cache.stats");
     assert!((1..=99).contains(&saved), "those who came before the fill: {saved}");
 }
@@ -137,6 +142,15 @@ fn a_release_and_a_rollback_let_the_next_one_try() {
     let (mut s, mut other) = (db.session(), db.session());
     let lease = lease_of(&mut s, "'k'");
     s.run(&format!("BEGIN; SELECT cache.release('{lease}'); ROLLBACK"));
+    if edition().is_portable() {
+        // There a rollback undoes the release, and the fill: the lease is held on.
+        assert_eq!(claim(&mut other, "'k'").2, None);
+        s.run(&format!("BEGIN; SELECT cache.fill('{lease}', 'x'::text); ROLLBACK"));
+        assert_eq!(claim(&mut other, "'k'").2, None);
+        s.run(&format!("SELECT cache.release('{lease}')"));
+        assert!(claim(&mut other, "'k'").2.is_some());
+        return;
+    }
     let lease = lease_of(&mut other, "'k'");
     // What is filled is seen, and others are woken, at the commit.
     other.run(&format!("BEGIN; SELECT cache.fill('{lease}', 'x'::text)"));
@@ -187,7 +201,8 @@ fn what_has_changed_since_the_claim_is_not_filled_over() {
         ("SELECT cache.set('k', 'newer')", false),
         ("SELECT cache.delete('k')", false),
         ("SELECT cache.sweep()", true),
-        ("VACUUM FULL cache.entries", false),
+        // The portable edition tells versions by their transactions, which a rewrite keeps.
+        ("VACUUM FULL cache.entries", edition().is_portable()),
     ] {
         s.run(stale);
         let lease = lease_of(&mut s, "'k'");
@@ -220,6 +235,13 @@ fn what_has_changed_since_the_claim_is_not_filled_over() {
         });
         assert_eq!(s.ask("SELECT cache.get('k')"), None, "round {round}");
     }
+    // The same where there was no entry.
+    s.run("SELECT cache.clear()");
+    other.run("BEGIN; SELECT cache.delete('k')");
+    let lease = lease_of(&mut s, "'k'");
+    other.run("COMMIT");
+    assert_eq!(fill(&mut s, &lease, "'old'::text"), edition().is_portable());
+    s.run("SELECT cache.clear()");
     // One's own transaction: what is filled after its delete is wanted.
     s.run("BEGIN; SELECT cache.set('k', 'x'), cache.delete('k')");
     let lease = lease_of(&mut s, "'k'");
@@ -291,7 +313,8 @@ fn a_wait_holds_no_snapshot_and_no_lock_and_can_be_ended() {
         let locks = s.number(&locks);
         s.run(&format!("SELECT pg_cancel_backend({pid})"));
         wait.join().expect("it ends");
-        assert_eq!((held.as_str(), locks), ("", 0));
+        // The portable edition polls, with the snapshot of its statement.
+        assert!((held.as_str(), locks) == ("", 0) || edition().is_portable(), "{held} {locks}");
     });
     assert_eq!(waiter.value("SELECT state FROM cache.claim('k', wait => '50 ms')"), "miss");
     // In a statement that reads a table the snapshot is kept, and in a function, too.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::support::{StopOnDrop, database, wait_until};
+use super::support::{StopOnDrop, database, edition, wait_until};
 
 #[test]
 fn expired_entries_are_gone_within_the_time_set() {
@@ -32,6 +32,9 @@ fn expired_entries_are_gone_within_the_time_set() {
     // works a tenth of the time, on a machine that has other tests to run.
     assert!(late < Duration::from_secs(20), "{late:?}");
     assert_eq!(s.number("SELECT count(*) FROM cache.entries WHERE key LIKE 'stays%'"), 1000);
+    if edition().is_portable() {
+        return;
+    }
     wait_until("all are counted", || s.number("SELECT expired FROM cache.stats") == 100_000);
     let counted = "SELECT n_tup_del FROM pg_stat_user_tables WHERE relid = 'cache.entries'::regclass";
     wait_until("the statistics system has been told of the deletes", || s.number(counted) >= 100_000);
@@ -63,8 +66,9 @@ fn a_sweep_waits_for_nobody() {
     let mut writer = db.session();
     writer.run("SET pg_stash.autostart = off; BEGIN; SELECT cache.set('held', 'new')");
     s.run("SET statement_timeout = '5s'");
-    // It has looked at both versions of the entry that is being overwritten, and touched neither.
-    assert_eq!(s.rows("SELECT * FROM cache.sweep()")[0], row("default", "3", "1"));
+    // It has looked at the entry that is being overwritten, natively at both versions of it, and has not touched it.
+    let scanned = if edition().is_portable() { "2" } else { "3" };
+    assert_eq!(s.rows("SELECT * FROM cache.sweep()")[0], row("default", scanned, "1"));
     writer.run("COMMIT");
     assert_eq!(s.value("SELECT cache.get('held')"), "new");
 }

@@ -1,9 +1,10 @@
 //! Watched tables: whatever changes them makes what depends on them a miss, at the commit and not before.
 
-use super::support::{Server, Session, database, wait_until};
+use super::support::{Server, Session, database, edition, note_time, wait_until};
 
 /// Stores an entry with each tag, runs `change`, and returns the tags whose entries are still there.
 fn left_after(s: &mut Session, tags: &[&str], change: &str) -> Vec<String> {
+    note_time(s);
     for tag in tags {
         s.run(&format!("SELECT cache.set('{tag}', 'x', tags => ARRAY['{tag}'])"));
     }
@@ -36,11 +37,14 @@ fn every_statement_that_changes_a_table_invalidates_its_tag() {
         let left = left_after(&mut s, &["public.orders", "public.other"], change);
         assert_eq!(left, ["public.other"], "{change}");
     }
-    assert_eq!(left_after(&mut s, &["public.orders"], "ALTER TABLE orders ALTER COLUMN customer TYPE bigint"), [""; 0]);
+    // The portable edition has no event triggers: it notices no DDL.
+    let left_by_ddl = if edition().is_portable() { &["public.orders"][..] } else { &[] };
+    let rewrite = "ALTER TABLE orders ALTER COLUMN customer TYPE bigint";
+    assert_eq!(left_after(&mut s, &["public.orders"], rewrite), left_by_ddl);
     s.run("INSERT INTO orders VALUES (1, 1); INSERT INTO lines VALUES (1)");
     assert_eq!(left_after(&mut s, &["the lines"], "DELETE FROM orders"), [""; 0], "a cascade");
     assert_eq!(left_after(&mut s, &["public.orders"], "SELECT * FROM orders; ANALYZE orders"), ["public.orders"]);
-    assert_eq!(left_after(&mut s, &["public.orders"], "DROP TABLE lines, orders"), [""; 0]);
+    assert_eq!(left_after(&mut s, &["public.orders"], "DROP TABLE lines, orders"), left_by_ddl);
 }
 
 #[test]
@@ -48,6 +52,7 @@ fn others_miss_at_the_commit_and_the_transaction_itself_at_once() {
     let db = database();
     let (mut s, mut other) = (db.session(), db.session());
     s.run("CREATE TABLE t (i int); SELECT cache.watch('t')");
+    note_time(&mut s);
     s.run("SELECT cache.set('k', 'x', tags => ARRAY['public.t'])");
     s.run("BEGIN; INSERT INTO t VALUES (1)");
     assert_eq!(s.ask("SELECT cache.get('k')"), None);
@@ -61,6 +66,7 @@ fn others_miss_at_the_commit_and_the_transaction_itself_at_once() {
     s.run("COMMIT");
     assert_eq!(other.ask("SELECT cache.get('k')"), None);
     s.fails("DO $$BEGIN INSERT INTO t VALUES (1); RAISE 'no'; END$$", "P0001");
+    note_time(&mut s);
     s.run("SELECT cache.set('k', 'x', tags => ARRAY['public.t'])");
     s.attempt("DO $$BEGIN INSERT INTO t VALUES (1); RAISE 'no'; END$$").ok();
     assert_eq!(other.value("SELECT cache.get('k')"), "x");
@@ -110,6 +116,8 @@ fn partitions_and_heirs_are_watched_with_their_parent_now_and_later() {
     s.run("CREATE TABLE p5 (id int, part int) PARTITION BY LIST (part); CREATE TABLE p5a PARTITION OF p5 FOR VALUES IN (5)");
     s.run("ALTER TABLE p ATTACH PARTITION p5 FOR VALUES IN (5); CREATE SCHEMA s CREATE TABLE p6 PARTITION OF public.p FOR VALUES IN (6)");
     let tags = ["public.p", "row:7", "row:8"];
+    // What the portable edition does not notice: DDL, and the TRUNCATE of a partition that came after watch().
+    let unnoticed = if edition().is_portable() { &tags[..] } else { &[] };
     for (change, left) in [
         ("INSERT INTO p VALUES (7, 2)", &["row:8"][..]),
         ("INSERT INTO p1 VALUES (7, 1)", &["row:8"]),
@@ -119,16 +127,25 @@ fn partitions_and_heirs_are_watched_with_their_parent_now_and_later() {
         ("INSERT INTO p5a VALUES (8, 5)", &["row:7"]),
         ("INSERT INTO s.p6 VALUES (8, 6)", &["row:7"]),
         ("TRUNCATE p2a", &[]),
-        ("TRUNCATE p4", &[]),
+        ("TRUNCATE p4", unnoticed),
         ("TRUNCATE p", &[]),
-        ("ALTER TABLE p DETACH PARTITION p4", &[]),
-        ("DROP TABLE p1", &[]),
-        ("DROP TABLE p5 CASCADE", &[]),
+        ("ALTER TABLE p DETACH PARTITION p4", unnoticed),
+        ("DROP TABLE p1", unnoticed),
+        ("DROP TABLE p5 CASCADE", unnoticed),
     ] {
         assert_eq!(left_after(&mut s, &tags, change), left, "{change}");
     }
     s.run("CREATE TABLE mother (id int); CREATE TABLE child () INHERITS (mother); SELECT cache.watch('mother'), cache.watch('mother', 'm:{id}')");
-    s.run("CREATE TABLE grandchild () INHERITS (child); CREATE TABLE adopted (id int); ALTER TABLE adopted INHERIT mother");
+    // Tables that come to inherit after watch() need another one in the portable edition.
+    let watch_again =
+        if edition().is_portable() { "; SELECT cache.watch('mother'), cache.watch('mother', 'm:{id}')" } else { "" };
+    s.run(&format!("CREATE TABLE grandchild () INHERITS (child); CREATE TABLE adopted (id int); ALTER TABLE adopted INHERIT mother{watch_again}"));
+    if edition().is_portable() {
+        s.run("CREATE TABLE late () INHERITS (mother)");
+        let all = ["public.mother", "m:1"];
+        assert_eq!(left_after(&mut s, &all, "INSERT INTO late VALUES (1)"), all);
+        s.run("DROP TABLE late");
+    }
     for table in ["mother", "child", "grandchild", "adopted"] {
         let left = left_after(&mut s, &["public.mother", "m:1", "m:2"], &format!("INSERT INTO {table} VALUES (1)"));
         assert_eq!(left, ["m:2"], "{table}");
@@ -319,15 +336,17 @@ fn it_needs_the_rights_of_a_trigger_and_ddl_needs_none_of_the_cache() {
 }
 
 #[test]
-fn the_extension_can_be_dropped_from_under_watched_tables() {
+fn the_cache_can_be_removed_from_under_watched_tables() {
     let db = database();
     let mut s = db.session();
     s.run("CREATE TABLE t (id int); SELECT cache.watch('t'), cache.watch('t', 'x:{id}')");
     s.run("CREATE TABLE p (id int) PARTITION BY LIST (id); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)");
     s.run("SELECT cache.watch('p'), cache.watch('p', 'p:{id}')");
-    s.run("DROP EXTENSION pg_stash; INSERT INTO t VALUES (1); INSERT INTO p VALUES (1); CREATE TABLE u (id int)");
+    db.server().remove_cache(&db.name);
+    s.run("INSERT INTO t VALUES (1); INSERT INTO p VALUES (1); CREATE TABLE u (id int)");
     assert_eq!(s.number("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'pg_stash%'"), 0);
-    s.run("CREATE EXTENSION pg_stash; SELECT cache.watch('t')");
+    db.server().add_cache(&db.name);
+    s.run("SELECT cache.watch('t')");
 }
 
 #[test]
@@ -343,9 +362,15 @@ fn a_dump_brings_back_what_is_watched() {
     server.client_tool("psql", &["-q", "-v", "ON_ERROR_STOP=1", "-d", &format!("{}_restored", db.name), "-f", path]);
     let mut restored = server.session(&format!("{}_restored", db.name));
     assert_eq!(restored.column("SELECT tag FROM cache.watched ORDER BY tag"), ["public.t", "x:{id}"]);
+    // There the portable edition begins its history anew, when the transactions of that moment have ended.
+    wait_until("entries with tags live", || {
+        note_time(&mut restored);
+        restored.run("SELECT cache.set('first', 'x', tags => ARRAY['first'])");
+        restored.ask("SELECT cache.get('first')").is_some()
+    });
     assert_eq!(left_after(&mut restored, &["public.t", "x:1", "x:2"], "INSERT INTO t VALUES (1)"), ["x:2"]);
-    restored.run("DROP EXTENSION pg_stash");
     drop(restored);
+    server.remove_cache(&format!("{}_restored", db.name));
     s.run(&format!("DROP DATABASE {}_restored WITH (FORCE)", db.name));
 }
 

@@ -22,7 +22,18 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
+# The tests of what both editions do, with the portable one: those of these modules.
+CONFORMANCE="entries bad_input caches own_transaction isolation tags leases watch remember access sweeping exactness
+    documentation statistics"
+
 say "Running the tests on PostgreSQL $major (the first build takes some minutes)"
 # The library is unlinked first: overwriting it in place would pull it from under a server that has it mapped.
 rm -f "$("$PG_CONFIG" --pkglibdir)/pg_stash.so"
 cargo pgrx test "pg$major" "$@"
+if [ $# -gt 0 ]; then exit; fi
+
+say "Running those of the portable edition"
+scripts/portable.sh --check
+# shellcheck disable=SC2046,SC2086
+PG_STASH_EDITION=portable cargo test --lib $FEATURES --features pg_test -- $(printf 'pg_test::%s:: ' $CONFORMANCE)
+PG_NATIVE_BIN="$(dirname "$PG_CONFIG")" scripts/test-portable.sh

@@ -1,7 +1,9 @@
 //! Private servers to test against, and sessions on them.
 
+mod edition;
 mod server;
 mod session;
 
-pub use server::{Database, Server, StopOnDrop, database, wait_until};
+pub use edition::{edition, skips};
+pub use server::{Database, PORTABLE_OWNER, Server, StopOnDrop, database, note_time, wait_until};
 pub use session::Session;

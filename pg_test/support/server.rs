@@ -6,10 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, Once, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::Session;
+use super::{Session, edition};
 
 /// The user that servers run as where the tests run as root, which PostgreSQL refuses.
 const SERVER_USER: &str = "postgres";
+
+/// Who installs the portable edition, and owns its databases.
+pub const PORTABLE_OWNER: &str = "cache_owner";
 
 /// Directories of the servers that have been started.
 static STARTED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -23,7 +26,9 @@ pub struct Server {
 impl Server {
     /// Starts a new server with these lines in its postgresql.conf.
     pub fn start(name: &str, settings: &[&str]) -> Server {
-        install();
+        if !edition().is_portable() {
+            install();
+        }
         let server = Server::reserve(name);
         server.tool("initdb", &["-D", server.data(), "-U", "postgres", "-A", "trust", "--no-sync", "--locale=C.UTF-8"]);
         let own = ["listen_addresses = ''", "fsync = off", "max_connections = 200", "max_worker_processes = 128"];
@@ -45,7 +50,8 @@ impl Server {
         as_server_user("mkdir", &["-m", "700", dir.to_str().expect("UTF-8")]);
         let mut started = STARTED.lock().expect("no test panics while it holds this");
         if started.is_empty() {
-            pgrx_tests::add_shutdown_hook(stop_all);
+            // SAFETY: the C library's function, with a function that does not unwind.
+            unsafe { atexit(stop_all) };
         }
         let data = format!("{}/data", dir.display());
         started.push(dir.clone());
@@ -69,6 +75,40 @@ impl Server {
         let mut start = server_user_command(pg_ctl.to_str().expect("UTF-8"));
         start.args(["-D", self.data(), "-l", &log, "-w", "-t", "60", "start"]);
         assert!(start.output().expect("pg_ctl runs").status.success(), "the server does not start: {}", self.log());
+    }
+
+    /// Makes a database with a cache: of the native edition as a superuser makes it, of the portable one as a role does that
+    /// may do nothing but own the database.
+    pub fn make_cache(&self, database: &str) {
+        let mut superuser = self.session("postgres");
+        if !edition().is_portable() {
+            superuser.run(&format!("CREATE DATABASE {database}"));
+            return self.add_cache(database);
+        }
+        if superuser.number(&format!("SELECT count(*) FROM pg_roles WHERE rolname = '{PORTABLE_OWNER}'")) == 0 {
+            superuser.run(&format!("CREATE ROLE {PORTABLE_OWNER} LOGIN"));
+        }
+        superuser.run(&format!("CREATE DATABASE {database} OWNER {PORTABLE_OWNER}"));
+        self.add_cache(database);
+    }
+
+    /// Installs the edition under test into a database that there is.
+    pub fn add_cache(&self, database: &str) {
+        if edition().is_portable() {
+            self.session_as(PORTABLE_OWNER, database).run(&portable_script("pg_stash.sql"));
+        } else {
+            self.session(database).run("CREATE EXTENSION pg_stash");
+        }
+    }
+
+    /// Removes it.
+    pub fn remove_cache(&self, database: &str) {
+        let mut s = self.session(database);
+        s.run(&if edition().is_portable() {
+            portable_script("uninstall.sql")
+        } else {
+            "DROP EXTENSION pg_stash".into()
+        });
     }
 
     /// Stops the server: `smart`, `fast` or `immediate`.
@@ -160,7 +200,7 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-/// A database with the extension, of a server that all tests share. It is dropped when the test is over, for the databases
+/// A database with a cache, of a server that all tests share. It is dropped when the test is over, for the databases
 /// that can have a sweeper are limited in number.
 pub struct Database {
     pub name: String,
@@ -180,6 +220,11 @@ impl Database {
         self.server
     }
 
+    /// What another database like this one needs in its CREATE DATABASE.
+    pub fn owner_clause(&self) -> String {
+        if edition().is_portable() { format!(" OWNER {PORTABLE_OWNER}") } else { String::new() }
+    }
+
     /// Waits until a session of this database waits for a lock.
     pub fn wait_for_lock_waiter(&self) {
         let mut s = self.session();
@@ -197,7 +242,7 @@ impl Drop for Database {
     }
 }
 
-/// A new database with the extension on the shared server, whose sweepers let nothing wait longer than two seconds.
+/// A new database with a cache on the shared server, whose sweepers let nothing wait longer than two seconds.
 pub fn database() -> Database {
     static SHARED: OnceLock<Server> = OnceLock::new();
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -205,15 +250,24 @@ pub fn database() -> Database {
     let server = SHARED.get_or_init(|| {
         let settings = ["pg_stash.sweep_max_stale = '2s'", "autovacuum_naptime = '1s'", "log_lock_waits = on"];
         let server = Server::start("shared", &settings);
-        server.session("postgres").run("CREATE DATABASE stash");
-        server.session("stash").run("CREATE EXTENSION pg_stash");
+        server.make_cache("stash");
         server
     });
     let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
     // Two copies of one template at the same time are refused.
     let _one_at_a_time = TEMPLATE.lock();
-    server.session("postgres").run(&format!("CREATE DATABASE {name} TEMPLATE stash"));
-    Database { name, server }
+    let database = Database { name, server };
+    let (name, owner) = (&database.name, database.owner_clause());
+    server.session("postgres").run(&format!("CREATE DATABASE {name} TEMPLATE stash{owner}"));
+    database
+}
+
+/// In the portable edition, the first value with tags that a plain `set` stores after an invalidation may be a miss, unless
+/// the clock has been read in between.
+pub fn note_time(s: &mut Session) {
+    if edition().is_portable() {
+        s.run("SELECT cache.clock()");
+    }
 }
 
 /// Waits until something has come about, and panics where it does not within 30 seconds.
@@ -224,6 +278,11 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(30), "it did not come about that {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+fn portable_script(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/portable").join(name);
+    std::fs::read_to_string(path).expect("the portable edition has been assembled")
 }
 
 /// Has pgrx build and install the extension with the code as it is.
@@ -271,7 +330,12 @@ fn server_user_command(program: &str) -> Command {
     command
 }
 
-fn stop_all() {
+unsafe extern "C" {
+    /// Has a function called when the process ends. That of pgrx does it only where pgrx has started a server itself.
+    fn atexit(callback: extern "C" fn()) -> std::ffi::c_int;
+}
+
+extern "C" fn stop_all() {
     let Ok(started) = STARTED.lock() else { return };
     // Standbys were started after their primaries, and go first.
     for dir in started.iter().rev() {

@@ -28,6 +28,7 @@ BEGIN
             RETURNING e.expires_at > clock_timestamp()
                 AND (e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of)) AS was_live)
         SELECT count(*) FROM removed WHERE was_live$$, relation, which) INTO removed USING $1, $2, $3, $4;
+    PERFORM cache._end_leases($5, $1, $4);
     RETURN removed;
 END $body$;
 COMMENT ON FUNCTION cache._remove_many(text[], text, text, text, text) IS 'deletes entries in the order of their keys';

@@ -92,19 +92,45 @@ BEGIN
         hint := 'Read on the primary, or set pg_stash.on_standby to miss.';
     WHEN 'invalid lease' THEN
         said := 'invalid lease';
-        hint := 'Pass what cache.claim() has returned, as it is.';
+        hint := 'Pass what cache.claim() returned as lease, in the same database.';
+    WHEN 'lease used' THEN
+        said := 'lease has been used';
+        hint := 'Claim the key anew to make another value.';
     WHEN 'not watched' THEN
         state := '55000';
         said := format('table %s is not watched', args[1]);
-        hint := 'Run cache.watch() on it, or pass a ttl or tags.';
-    WHEN 'not remembered' THEN
-        state := '0A000';
-        said := 'cannot remember the result of ' || args[1];
-        hint := args[2];
+        hint := format('Run SELECT cache.watch(%L), or say with ttl or tags how long the result is good.', args[1]);
+    WHEN 'args no array' THEN
+        said := 'args must be a jsonb array';
+        hint := 'Pass the parameters $1, $2, … as a jsonb array, such as ''[42, "Ada"]''.';
+    WHEN 'args count' THEN said := format('the query has %s parameters, and args has %s elements', args[1], args[2]);
+    WHEN 'no query' THEN said := 'sql must be one query that returns rows';
+    WHEN 'volatile function' THEN
+        said := 'cannot remember a query that calls volatile function ' || args[1];
+        hint := 'What the query returns must depend on nothing but tables and parameters. Pass what varies as args.';
+    WHEN 'session function' THEN
+        said := format('cannot remember a query that calls function %s, whose result depends on the session', args[1]);
+        hint := 'Pass what the session knows as args.';
+    WHEN 'time function' THEN
+        said := format('cannot remember a query that calls function %s, whose result depends on the time', args[1]);
+        hint := 'Say with ttl how long the result is good, or pass the time as args.';
+    WHEN 'key with row security' THEN
+        said := format('key must be null: row-level security is enabled on table %s', args[1]);
+        hint := 'Leave key out: the key is then made for each user.';
+    WHEN 'locks rows' THEN state := '0A000'; said := 'cannot remember a query that locks rows';
+    WHEN 'no such relation' THEN state := '42P01'; said := format('relation with OID %s does not exist', args[1]);
     WHEN 'not watchable' THEN
         state := '42809';
-        said := format('cannot watch %s', args[1]);
-        hint := args[2];
+        said := format('cannot watch "%s": it is not a table', args[1]);
+        hint := 'Watch the tables that it is made from.';
+    WHEN 'no such column' THEN
+        state := '42703';
+        said := format('column "%s" of relation "%s" does not exist', args[1], args[2]);
+        hint := 'In a tag, braces stand for the value of a column of the table.';
+    WHEN 'no column of row' THEN
+        state := '42703';
+        said := format('column "%s" of watched table does not exist', args[1]);
+        hint := 'In a tag, braces stand for the value of a column of the table.';
     END CASE;
     IF detail IS NULL AND hint IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = state, MESSAGE = said;

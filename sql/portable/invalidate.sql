@@ -40,19 +40,21 @@ BEGIN
 END $body$;
 
 -- Of each tag one old invalidation is kept, which then stands for all before it. Old ones are those of transactions that
--- ended before every transaction that runs now: all snapshots from now on see them. Where so many tags are left that
+-- ended before every transaction that ran some seconds ago: entries of since then have a basis that sees all of them. Where so many tags are left that
 -- the table would grow for ever, the horizon moves up, and older entries are misses.
 CREATE OR REPLACE FUNCTION cache._compact() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     kept CONSTANT integer := 100000;
     horizon xid8;
-    ended xid8 := pg_snapshot_xmin(pg_current_snapshot());
+    ended xid8;
 BEGIN
-    PERFORM cache._begin_history();
+    PERFORM cache._note_moment();
     IF NOT cache._may_note() OR NOT pg_try_advisory_xact_lock(hashtext('pg_stash'), 0) THEN
         RETURN;
     END IF;
+    SELECT pg_snapshot_xmin(m.snapshot) INTO ended FROM cache._moments AS m
+    WHERE m.at < clock_timestamp() - interval '5 seconds' ORDER BY m.at DESC LIMIT 1;
     WITH newest AS (
         SELECT DISTINCT ON (i.tag) i.tag, i.xid
         FROM (SELECT tag, xid, count(*) OVER (PARTITION BY tag) AS count FROM cache._invalidations WHERE xid < ended) AS i

@@ -21,86 +21,193 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $body$
 $body$;
 COMMENT ON FUNCTION cache._tables_of(jsonb) IS 'the tables that a plan reads; of partitions, the partitioned table';
 
--- Literals are taken out first. Names mean what they mean to the caller.
-CREATE OR REPLACE FUNCTION cache._volatile_function_in(plan jsonb) RETURNS text
+-- Functions that a plan calls, by their own names. Literals are taken out first. Names mean what they mean to the caller.
+CREATE OR REPLACE FUNCTION cache._functions_of(plan jsonb) RETURNS SETOF oid
 LANGUAGE sql STABLE AS $body$
-    SELECT p.proname::pg_catalog.text
+    -- What SQL has a notation of its own for stands for now().
+    SELECT DISTINCT p.oid
     FROM cache._plan_nodes($1) AS node,
-        pg_catalog.regexp_replace(pg_catalog.replace(node::pg_catalog.text, '\"', ''), $$'(?:[^']|'')*'$$, '', 'g') AS bare,
+        pg_catalog.regexp_replace(pg_catalog.replace(node::pg_catalog.text, '\"', ''), $$'(?:[^']|'')*'$$, '', 'g') AS literally,
+        pg_catalog.regexp_replace(literally, '\m(CURRENT_DATE|(CURRENT_TIME|LOCALTIME)(STAMP)?(\(\d\))?)(?!\w)', 'pg_catalog.now()', 'g') AS bare,
         pg_catalog.regexp_matches(bare, '(?:([[:alpha:]_][[:alnum:]_$]*)\.)?([[:alpha:]_][[:alnum:]_$]*)\(', 'g') AS called (name)
-    JOIN pg_catalog.pg_proc AS p ON p.proname OPERATOR(pg_catalog.=) called.name[2]
-        AND p.provolatile OPERATOR(pg_catalog.=) 'v' AND p.prokind OPERATOR(pg_catalog.=) 'f'
+    JOIN pg_catalog.pg_proc AS p ON p.proname OPERATOR(pg_catalog.=) called.name[2] AND p.prokind OPERATOR(pg_catalog.=) 'f'
     JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
     WHERE CASE WHEN called.name[1] IS NULL THEN pg_catalog.pg_function_is_visible(p.oid)
         ELSE n.nspname OPERATOR(pg_catalog.=) called.name[1] END
-    LIMIT 1
 $body$;
-COMMENT ON FUNCTION cache._volatile_function_in(jsonb) IS 'a volatile function that a plan calls; NULL if there is none';
+COMMENT ON FUNCTION cache._functions_of(jsonb) IS 'the functions that a plan calls';
 
--- What must be true of the tables that a query reads; returns the tags of those that are watched.
-CREATE OR REPLACE FUNCTION cache._tags_of(plan jsonb, has_key boolean, has_terms boolean) RETURNS text[]
+-- Raises an error where no table decides what a query returns.
+CREATE OR REPLACE FUNCTION cache._check_functions(functions oid[], has_key boolean, has_ttl boolean) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
-    table_read regclass;
+    called record;
+BEGIN
+    FOR called IN
+        SELECT p.proname, p.provolatile, p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN ('current_setting',
+            'pg_backend_pid', 'inet_client_addr', 'inet_client_port', 'pg_my_temp_schema') AS reads_session,
+            p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN ('now', 'transaction_timestamp', 'statement_timestamp')
+                AS reads_time
+        FROM pg_proc AS p
+        WHERE p.oid = ANY (functions) AND NOT (p.pronamespace = 'cache'::regnamespace AND p.proname = 'remember')
+        ORDER BY p.proname
+    LOOP
+        IF called.provolatile = 'v' THEN
+            PERFORM cache._error('volatile function', called.proname);
+        ELSIF called.reads_session AND NOT has_key THEN
+            PERFORM cache._error('session function', called.proname);
+        ELSIF called.reads_time AND NOT has_ttl THEN
+            PERFORM cache._error('time function', called.proname);
+        END IF;
+    END LOOP;
+END $body$;
+COMMENT ON FUNCTION cache._check_functions(oid[], boolean, boolean) IS 'raises an error where no table decides what a query returns';
+
+-- The tag of each table that a query reads. Raises an error where there is none, or where the rows depend on who asks in a way that no
+-- key tells: by a policy that calls a function of its own.
+CREATE OR REPLACE FUNCTION cache._tags_of(tables regclass[], functions oid[], has_key boolean, has_terms boolean) RETURNS text[]
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    read record;
     tag text;
     tags text[] := '{}';
+    own_function text;
 BEGIN
-    FOR table_read IN SELECT cache._tables_of($1) LOOP
-        IF has_key AND (SELECT c.relrowsecurity FROM pg_class AS c WHERE c.oid = table_read) THEN
-            PERFORM cache._error('not remembered', format('a query on table %s under one key: it has row-level security', table_read),
-                'Leave key out, so that each role has a result of its own.');
+    FOR read IN
+        SELECT c.oid::regclass::text AS relation, c.oid, c.relrowsecurity
+        FROM pg_class AS c WHERE c.oid = ANY ($1)
+    LOOP
+        IF read.relrowsecurity THEN
+            IF has_key THEN
+                PERFORM cache._error('key with row security', read.relation);
+            END IF;
+            SELECT p.proname INTO own_function FROM pg_proc AS p
+            WHERE p.oid = ANY (functions) AND p.oid >= 16384 AND p.provolatile <> 'i'
+                AND NOT (p.pronamespace = 'cache'::regnamespace AND p.proname = 'remember');
+            IF FOUND THEN
+                PERFORM cache._error('session function', own_function);
+            END IF;
         END IF;
-        tag := (SELECT min(w.tag) FROM cache.watched AS w WHERE w.relation = table_read AND w.tag NOT LIKE '%{%');
+        tag := (
+            SELECT min(convert_from(substr(t.tgargs, 1, octet_length(t.tgargs) - 1), getdatabaseencoding()))
+            FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+            WHERE t.tgrelid = read.oid AND p.pronamespace = 'cache'::regnamespace AND p.proname IN ('_note_table', '_note_row')
+                AND t.tgtype & 4 = 4 AND t.tgenabled <> 'D' AND t.tgargs NOT LIKE '%{%'::bytea);
         IF tag IS NOT NULL THEN
             tags := tags || tag;
         ELSIF NOT has_terms THEN
-            PERFORM cache._error('not watched', table_read::text);
+            PERFORM cache._error('not watched', read.relation);
         END IF;
     END LOOP;
     RETURN tags;
 END $body$;
-COMMENT ON FUNCTION cache._tags_of(jsonb, boolean, boolean) IS 'the tags of the tables that a plan reads';
+COMMENT ON FUNCTION cache._tags_of(regclass[], oid[], boolean, boolean) IS 'the tags of tables that a query reads';
+
+-- An argument in the text form that its parameter's type reads.
+CREATE OR REPLACE FUNCTION cache._argument(arg jsonb, is_array boolean) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+    IF NOT is_array OR jsonb_typeof(arg) <> 'array' THEN
+        RETURN arg #>> '{}';
+    END IF;
+    RETURN '{' || coalesce((
+        SELECT string_agg(CASE jsonb_typeof(element)
+            WHEN 'null' THEN 'NULL'
+            WHEN 'array' THEN cache._argument(element, true)
+            ELSE '"' || replace(replace(element #>> '{}', '\', '\\'), '"', '\"') || '"' END, ',' ORDER BY place)
+        FROM jsonb_array_elements(arg) WITH ORDINALITY AS e (element, place)), '') || '}';
+END $body$;
+COMMENT ON FUNCTION cache._argument(jsonb, boolean) IS 'an argument of a query in text form';
+
+-- A statement without its comments, and without what is in quotes.
+CREATE OR REPLACE FUNCTION cache._without_literals(query text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $body$
+    SELECT regexp_replace(query,
+        $re$\m[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$([[:alpha:]_][[:alnum:]_]*)?\$.*?\$\1\$|--[^\n]*|/\*.*?\*/$re$,
+        ' ', 'g')
+$body$;
+COMMENT ON FUNCTION cache._without_literals(text) IS 'a statement without comments and what is in quotes';
+
+-- Computations that go on: a query may call remember() itself, and then depends on what that depends on. The setting holds
+-- the depth and the tags so far, in the transaction and not in the session; a rollback takes them back.
+CREATE OR REPLACE FUNCTION cache._note_dependencies(tags text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    frame jsonb := nullif(current_setting('pg_stash.computing', true), '');
+BEGIN
+    IF frame IS NOT NULL AND cardinality(tags) > 0 THEN
+        PERFORM set_config('pg_stash.computing', jsonb_set(frame, '{tags}', frame -> 'tags' || to_jsonb(tags))::text, true);
+    END IF;
+END $body$;
+COMMENT ON FUNCTION cache._note_dependencies(text[]) IS 'what goes on being computed depends on these tags';
 
 -- Runs the query. The arguments become literals of a prepared statement, which gives each the type that the query has for
 -- it. As a part of another query it can only read. It runs with the caller's rights and search_path.
 CREATE OR REPLACE FUNCTION cache._compute(
-    query text, args jsonb, has_key boolean, has_terms boolean, INOUT tags text[], OUT result jsonb)
+    query text, args jsonb, has_key boolean, has_terms boolean, has_ttl boolean, INOUT tags text[], OUT result jsonb)
 LANGUAGE plpgsql AS $body$
 DECLARE
-    call text := 'EXECUTE _pg_stash_remember' OPERATOR(pg_catalog.||) COALESCE((
-        SELECT pg_catalog.concat('(', pg_catalog.string_agg(
-            pg_catalog.quote_nullable(a.arg OPERATOR(pg_catalog.#>>) '{}'), ', ' ORDER BY a.place), ')')
-        FROM pg_catalog.jsonb_array_elements($2) WITH ORDINALITY AS a (arg, place)
-        HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0), '');
+    around text := COALESCE(pg_catalog.current_setting('pg_stash.computing', true), '');
+    depth integer := COALESCE((NULLIF(around, '')::pg_catalog.jsonb OPERATOR(pg_catalog.->>) 'depth')::pg_catalog.int4, 0)
+        OPERATOR(pg_catalog.+) 1;
+    prepared text := pg_catalog.concat('_pg_stash_remember_', depth);
+    types pg_catalog.regtype[];
+    call text;
     plan json;
     nodes jsonb;
-    volatile_function text;
+    functions oid[];
 BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_prepared_statements AS p WHERE p.name OPERATOR(pg_catalog.=) '_pg_stash_remember') THEN
-        DEALLOCATE _pg_stash_remember;
+    IF EXISTS (SELECT FROM pg_catalog.pg_prepared_statements AS p WHERE p.name OPERATOR(pg_catalog.=) prepared) THEN
+        EXECUTE pg_catalog.concat('DEALLOCATE ', prepared);
     END IF;
-    EXECUTE pg_catalog.concat('PREPARE _pg_stash_remember AS SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(_pg_stash_row)), ''[]'') FROM (',
-        E'\n', pg_catalog.regexp_replace($1, ';\s*$', ''), E'\n', ') AS _pg_stash_row');
+    -- By itself first: what is one statement has no other meaning as a part of a query.
+    IF pg_catalog.btrim(cache._without_literals($1), E' \n\r\t\f;') OPERATOR(pg_catalog.~) '^$|;' THEN
+        PERFORM cache._error('no query');
+    END IF;
+    EXECUTE pg_catalog.concat('PREPARE ', prepared, ' AS ', $1);
+    EXECUTE pg_catalog.concat('DEALLOCATE ', prepared);
+    BEGIN
+        EXECUTE pg_catalog.concat('PREPARE ', prepared, ' AS SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(_pg_stash_row)), ''[]'') FROM (',
+            E'\n', pg_catalog.regexp_replace($1, ';\s*$', ''), E'\n', ') AS _pg_stash_row');
+    EXCEPTION WHEN syntax_error THEN
+        PERFORM cache._error('no query');
+    END;
+    SELECT p.parameter_types INTO types FROM pg_catalog.pg_prepared_statements AS p WHERE p.name OPERATOR(pg_catalog.=) prepared;
+    IF pg_catalog.cardinality(types) OPERATOR(pg_catalog.<>) COALESCE(pg_catalog.jsonb_array_length($2), 0) THEN
+        EXECUTE pg_catalog.concat('DEALLOCATE ', prepared);
+        PERFORM cache._error('args count', pg_catalog.cardinality(types)::pg_catalog.text,
+            COALESCE(pg_catalog.jsonb_array_length($2), 0)::pg_catalog.text);
+    END IF;
+    call := pg_catalog.concat('EXECUTE ', prepared, (
+        SELECT pg_catalog.concat('(', pg_catalog.string_agg(pg_catalog.quote_nullable(cache._argument(a.arg,
+            t.typcategory OPERATOR(pg_catalog.=) 'A')), ', ' ORDER BY a.place), ')')
+        FROM pg_catalog.jsonb_array_elements($2) WITH ORDINALITY AS a (arg, place)
+        JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) types[a.place]
+        HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0));
     EXECUTE pg_catalog.concat('EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) ', call) INTO plan;
     nodes := plan OPERATOR(pg_catalog.->) 0 OPERATOR(pg_catalog.->) 'Plan';
-    volatile_function := cache._volatile_function_in(nodes);
-    IF volatile_function IS NOT NULL THEN
-        PERFORM cache._error('not remembered', pg_catalog.concat('a query that calls the volatile function ', volatile_function, '()'),
-            'Compute what changes with each call outside, and pass it in args.');
+    functions := ARRAY(SELECT cache._functions_of(nodes));
+    IF EXISTS (SELECT FROM cache._plan_nodes(nodes) AS node WHERE node OPERATOR(pg_catalog.->>) 'Node Type' OPERATOR(pg_catalog.=) 'LockRows') THEN
+        PERFORM cache._error('locks rows');
     END IF;
-    tags := COALESCE(tags, '{}') OPERATOR(pg_catalog.||) cache._tags_of(nodes, $3, $4);
+    PERFORM cache._check_functions(functions, $3, $5);
+    tags := COALESCE(tags, '{}') OPERATOR(pg_catalog.||) cache._tags_of(ARRAY(SELECT cache._tables_of(nodes)), functions, $3, $4);
+    PERFORM pg_catalog.set_config('pg_stash.computing',
+        pg_catalog.jsonb_build_object('depth', depth, 'tags', pg_catalog.to_jsonb(tags))::pg_catalog.text, true);
     EXECUTE call INTO result;
-    DEALLOCATE _pg_stash_remember;
+    EXECUTE pg_catalog.concat('DEALLOCATE ', prepared);
+    tags := ARRAY(SELECT DISTINCT pg_catalog.jsonb_array_elements_text(
+        pg_catalog.current_setting('pg_stash.computing')::pg_catalog.jsonb OPERATOR(pg_catalog.->) 'tags'));
+    PERFORM pg_catalog.set_config('pg_stash.computing', around, true);
+    PERFORM cache._note_dependencies(tags);
 END $body$;
-COMMENT ON FUNCTION cache._compute(text, jsonb, boolean, boolean, text[]) IS 'runs the query of remember()';
+COMMENT ON FUNCTION cache._compute(text, jsonb, boolean, boolean, boolean, text[]) IS 'runs the query of remember()';
 
 CREATE OR REPLACE FUNCTION cache.remember(
     sql text, args jsonb DEFAULT NULL, key text DEFAULT NULL, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL,
     tags text[] DEFAULT NULL, cache text DEFAULT 'default')
 RETURNS jsonb LANGUAGE plpgsql AS $body$
 DECLARE
-    -- For as long as the others wait for this one, or this one for another.
-    patience CONSTANT interval := '10 seconds';
     entry_key text := $3;
     claimed record;
     computed record;
@@ -109,20 +216,31 @@ BEGIN
     IF $1 IS NULL THEN
         PERFORM cache._error('null argument', 'sql');
     ELSIF pg_catalog.jsonb_typeof($2) OPERATOR(pg_catalog.<>) 'array' THEN
-        PERFORM cache._error('invalid policy', 'args must be a jsonb array');
+        PERFORM cache._error('args no array');
     END IF;
+    -- All that has a say in what the query means, or in how its values are written.
     IF entry_key IS NULL THEN
         entry_key := pg_catalog.concat('remember:', pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(
-            pg_catalog.jsonb_build_array($1, $2, current_user, pg_catalog.current_setting('search_path'))::pg_catalog.text, 'UTF8')), 'hex'));
+            pg_catalog.jsonb_build_array($1, $2, current_user, session_user, (
+                SELECT pg_catalog.jsonb_agg(pg_catalog.current_setting(name)) FROM pg_catalog.unnest(ARRAY['search_path',
+                    'TimeZone', 'DateStyle', 'IntervalStyle', 'bytea_output', 'extra_float_digits', 'lc_monetary', 'lc_time']) AS name
+            ))::pg_catalog.text, 'UTF8')), 'hex'));
     END IF;
-    claimed := cache._claim(entry_key, patience, patience, $7, 'json');
+    -- Who has written may hold a lock that the one who computes waits for.
+    claimed := cache._claim(entry_key, '10 seconds', CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL
+        THEN '10 seconds'::pg_catalog.interval ELSE '0'::pg_catalog.interval END, $7, 'json');
     IF claimed.state OPERATOR(pg_catalog.<>) 'miss' AND claimed.token IS NULL THEN
+        PERFORM cache._note_dependencies(claimed.tags);
         RETURN claimed.value_json;
     END IF;
-    computed := cache._compute($1, $2, $3 IS NOT NULL, $4 IS NOT NULL OR $6 IS NOT NULL, $6);
+    computed := cache._compute($1, $2, $3 IS NOT NULL, $4 IS NOT NULL OR $6 IS NOT NULL, $4 IS NOT NULL, $6);
     IF claimed.token IS NOT NULL THEN
-        is_filled := cache._fill(claimed.token, NULL, computed.result, NULL, NULL, $4, $5, computed.tags);
+        BEGIN
+            is_filled := cache._fill(claimed.token, NULL, computed.result, NULL, NULL, $4, $5, computed.tags);
+        EXCEPTION WHEN program_limit_exceeded THEN
+            -- What is too large to be stored is no less the result.
+            PERFORM cache.release(claimed.token);
+        END;
     END IF;
     RETURN computed.result;
 END $body$;
-COMMENT ON FUNCTION cache.remember(text, jsonb, text, interval, interval, text[], text) IS 'the result of a query, computed once for all who ask';

@@ -17,11 +17,15 @@ DECLARE
     tag text := pattern;
 BEGIN
     FOR column_name IN SELECT DISTINCT m[1] FROM regexp_matches(pattern, '\{([^{}]+)\}', 'g') AS m LOOP
-        tag := replace(tag, '{' || column_name || '}', coalesce(row_values ->> column_name, ''));
+        IF NOT row_values ? column_name THEN
+            PERFORM cache._error('no column of row', column_name);
+        END IF;
+        tag := replace(tag, '{' || column_name || '}', row_values ->> column_name);
     END LOOP;
     RETURN tag;
 END $body$;
-COMMENT ON FUNCTION cache._tag_of_row(text, jsonb) IS 'a tag with the values of a row in the place of their columns'' names';
+COMMENT ON FUNCTION cache._tag_of_row(text, jsonb)
+    IS 'a tag with the values of a row in the place of their columns'' names; NULL where one is';
 
 CREATE OR REPLACE FUNCTION cache._note_row() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
@@ -34,7 +38,7 @@ BEGIN
     IF TG_OP <> 'DELETE' THEN
         tags := tags || cache._tag_of_row(TG_ARGV[0], to_jsonb(new));
     END IF;
-    PERFORM cache._invalidate(tags);
+    PERFORM cache._invalidate(array_remove(tags, NULL));
     RETURN NULL;
 END $body$;
 COMMENT ON FUNCTION cache._note_row() IS 'invalidates the tags of a row, for triggers on watched tables';
@@ -47,7 +51,12 @@ SELECT DISTINCT t.tgrelid::pg_catalog.regclass AS relation,
 FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
 WHERE p.pronamespace = 'cache'::pg_catalog.regnamespace AND p.proname IN ('_note_table', '_note_row')
-    AND t.tgparentid = 0 AND t.tgtype & 4 = 4;
+    AND t.tgparentid = 0 AND t.tgtype & 4 = 4
+    -- What an heir has from its parent was not asked for.
+    AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_inherits AS i JOIN pg_catalog.pg_trigger AS parent ON parent.tgrelid = i.inhparent
+        WHERE i.inhrelid = t.tgrelid AND parent.tgname = t.tgname);
+GRANT SELECT ON cache.watched TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION cache.watch(relation regclass, tag text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $body$
@@ -59,6 +68,8 @@ DECLARE
     trigger_name text;
     member regclass;
     column_name text;
+    is_new boolean := false;
+    is_foreign boolean;
 BEGIN
     IF relation IS NULL THEN
         PERFORM cache._error('null argument', 'relation');
@@ -67,37 +78,48 @@ BEGIN
     END IF;
     SELECT c.relkind, coalesce(pattern, n.nspname || '.' || c.relname) INTO kind, pattern
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = relation;
-    IF kind IS NULL OR kind NOT IN ('r', 'p') THEN
-        PERFORM cache._error('not watchable', relation::text, 'Only tables can be watched.');
+    IF kind IS NULL THEN
+        PERFORM cache._error('no such relation', relation::oid::text);
+    ELSIF kind NOT IN ('r', 'p') THEN
+        PERFORM cache._error('not watchable', relation::text);
     END IF;
-    FOR column_name IN SELECT m[1] FROM regexp_matches(pattern, '\{([^{}]+)\}', 'g') AS m LOOP
+    FOR column_name IN SELECT m[1] FROM regexp_matches(pattern, '\{([^{}]*)\}', 'g') AS m LOOP
         IF NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = relation AND a.attname = column_name
             AND a.attnum > 0 AND NOT a.attisdropped)
         THEN
-            RAISE EXCEPTION USING ERRCODE = 'undefined_column',
-                MESSAGE = format('column "%s" of relation %s does not exist', column_name, relation);
+            PERFORM cache._error('no such column', column_name, relation::text);
         END IF;
     END LOOP;
     -- Triggers for each row are passed on to partitions, present and future ones. Those for each statement are not.
     is_by_row := kind = 'p' OR pattern LIKE '%{%';
-    trigger_name := '_pg_stash_' || md5(pattern);
+    trigger_name := 'pg_stash_watch_' || left(md5(pattern), 16);
     FOR member IN
         SELECT relation UNION
         SELECT t.relid FROM pg_partition_tree(relation) AS t UNION
         SELECT * FROM cache._inheritors(relation)
     LOOP
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_trigger AS t WHERE t.tgrelid = member
+                AND t.tgname = trigger_name || CASE WHEN is_by_row THEN '_truncate' ELSE '' END);
+        is_new := true;
+        is_foreign := (SELECT c.relkind = 'f' FROM pg_class AS c WHERE c.oid = member);
         IF NOT (SELECT c.relispartition AND member <> relation FROM pg_class AS c WHERE c.oid = member) THEN
-            EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH %s EXECUTE FUNCTION cache.%I(%L)',
-                trigger_name, member, CASE WHEN is_by_row THEN 'ROW' ELSE 'STATEMENT' END,
+            EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE %s ON %s FOR EACH %s EXECUTE FUNCTION cache.%I(%L)',
+                trigger_name, CASE WHEN is_by_row OR is_foreign THEN '' ELSE 'OR TRUNCATE' END, member,
+                CASE WHEN is_by_row THEN 'ROW' ELSE 'STATEMENT' END,
                 CASE WHEN is_by_row THEN '_note_row' ELSE '_note_table' END, pattern);
             EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', member, trigger_name);
         END IF;
-        EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION cache._note_table(%L)',
-            trigger_name || '_truncate', member, pattern);
-        EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', member, trigger_name || '_truncate');
+        IF is_by_row AND NOT is_foreign THEN
+            EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION cache._note_table(%L)',
+                trigger_name || '_truncate', member, pattern);
+            EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', member, trigger_name || '_truncate');
+        END IF;
     END LOOP;
-    -- What was stored before is not known to be current.
-    PERFORM cache._invalidate(ARRAY[CASE WHEN pattern LIKE '%{%' THEN '' ELSE pattern END]);
+    -- What was cached from the table before, nobody has watched over.
+    IF is_new THEN
+        PERFORM cache.invalidate_all();
+    END IF;
 END $body$;
 
 CREATE OR REPLACE FUNCTION cache._inheritors(relation regclass) RETURNS SETOF regclass
@@ -115,6 +137,7 @@ CREATE OR REPLACE FUNCTION cache.unwatch(relation regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     t record;
+    is_watched boolean := false;
 BEGIN
     IF $1 IS NULL THEN
         PERFORM cache._error('null argument', 'relation');
@@ -126,5 +149,10 @@ BEGIN
             AND (g.tgrelid = $1 OR g.tgrelid IN (SELECT cache._inheritors($1)))
     LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, t.on_table);
+        is_watched := true;
     END LOOP;
+    -- From now on nobody watches over what is cached from it.
+    IF is_watched THEN
+        PERFORM cache.invalidate_all();
+    END IF;
 END $body$;

@@ -148,6 +148,7 @@ BEGIN
         RETURNING e.expires_at > clock_timestamp() AND (e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of)),
             e.value_text, e.value_json, e.value_bytes, e.value_int
         INTO is_live, value_text, value_json, value_bytes, value_int;
+        PERFORM cache._end_leases($2, ARRAY[$1]);
         RETURN;
     END IF;
     -- end

@@ -2,7 +2,8 @@
 -- and false where an invalidation has hit it.
 CREATE OR REPLACE FUNCTION cache._peek(
     key text, cache text, OUT is_live boolean, OUT value_text text, OUT value_json jsonb, OUT value_bytes bytea,
-    OUT value_int bigint, OUT expires_at timestamptz, OUT fresh_until timestamptz, OUT version text)
+    OUT value_int bigint, OUT expires_at timestamptz, OUT fresh_until timestamptz, OUT tags text[], OUT fill_micros bigint,
+    OUT version text)
 LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 BEGIN
@@ -13,8 +14,8 @@ BEGIN
             RETURN;
         END IF;
         SELECT e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of), e.value_text, e.value_json, e.value_bytes,
-            e.value_int, e.expires_at, e.fresh_until, e.xmin::pg_catalog.text
-        INTO is_live, value_text, value_json, value_bytes, value_int, expires_at, fresh_until, version
+            e.value_int, e.expires_at, e.fresh_until, e.tags, e.fill_micros, e.xmin::pg_catalog.text
+        INTO is_live, value_text, value_json, value_bytes, value_int, expires_at, fresh_until, tags, fill_micros, version
         FROM cache.{table} AS e
         WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp();
         RETURN;

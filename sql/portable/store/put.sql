@@ -89,6 +89,12 @@ BEGIN
                 basis = new_basis
             WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
                 AND (e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of));
+        ELSIF $12 IS NOT NULL THEN
+            -- Where the version is not there any more, somebody has deleted it.
+            UPDATE cache.{table} AS e SET expires_at = new_expires_at, value_text = $2, value_json = $3, value_bytes = $4,
+                value_int = $5, fresh_until = new_fresh_until, as_of = based_at, tags = own_tags, fill_micros = $13,
+                basis = new_basis
+            WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.xmin::pg_catalog.text OPERATOR(pg_catalog.=) $12;
         ELSE
             INSERT INTO cache.{table} AS e (expires_at, key, value_text, value_json, value_bytes, value_int, fresh_until,
                 as_of, tags, fill_micros, basis)
@@ -98,8 +104,7 @@ BEGIN
                 fresh_until = excluded.fresh_until, as_of = excluded.as_of, tags = excluded.tags,
                 fill_micros = excluded.fill_micros, basis = excluded.basis
             WHERE e.expires_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()
-                OR e.tags IS NOT NULL AND NOT cache._is_current(e.tags, e.basis, e.as_of)
-                OR $12 OPERATOR(pg_catalog.=) e.xmin::pg_catalog.text;
+                OR e.tags IS NOT NULL AND NOT cache._is_current(e.tags, e.basis, e.as_of);
         END IF;
     END IF;
     -- end

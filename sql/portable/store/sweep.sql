@@ -21,9 +21,12 @@ BEGIN
     evicted := 0;
     -- each cache
     IF $1 = {name} THEN
-        SELECT count(*), count(*) FILTER (WHERE NOT r.is_dead), array_agg(r.ctid) FILTER (WHERE r.is_dead) INTO scanned, live, dead
+        SELECT count(*), count(*) FILTER (WHERE NOT r.is_dead), sum(r.bytes) FILTER (WHERE NOT r.is_dead),
+            array_agg(r.ctid) FILTER (WHERE r.is_dead)
+        INTO scanned, live, live_bytes, dead
         FROM (
-            SELECT e.ctid, e.expires_at <= now OR e.tags IS NOT NULL AND NOT cache._is_current(e.tags, e.basis, e.as_of) AS is_dead
+            SELECT e.ctid, CASE WHEN $6 IS NOT NULL THEN {bytes} END AS bytes,
+                e.expires_at <= now OR e.tags IS NOT NULL AND NOT cache._is_current(e.tags, e.basis, e.as_of) AS is_dead
             FROM cache.{table} AS e WHERE e.ctid >= low AND e.ctid < high OFFSET 0
         ) AS r;
         IF dead IS NOT NULL THEN
@@ -34,10 +37,6 @@ BEGIN
             GET DIAGNOSTICS expired = ROW_COUNT;
         END IF;
         -- All entries are taken to be as large as these.
-        IF $6 IS NOT NULL THEN
-            SELECT sum({bytes}) INTO live_bytes
-            FROM cache.{table} AS e WHERE e.ctid >= low AND e.ctid < high AND e.expires_at > now;
-        END IF;
         kept := live - least($7, greatest(coalesce($4, live) - $5, coalesce($4, live) - $6 * live / nullif(live_bytes, 0), 0));
         IF kept < live OR live_bytes > kept_bytes THEN
             DELETE FROM cache.{table} AS e WHERE e.ctid = ANY (ARRAY(
