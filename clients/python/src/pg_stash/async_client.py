@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Generator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -36,32 +37,32 @@ class AsyncClient(Runner):
         self, steps: Callable[[Session, A], Generator[bool, None, T]], argument: A, calls: Sequence[Call[Any]]
     ) -> T:
         """Sends calls over a connection of the pool, and leaves that in order whatever happens."""
-        timeout = self._timeout
+        timeout, started = self._timeout, time.monotonic()
         for call in calls:
             timeout += call.wait
         while True:
             try:
-                connection, is_reused = await self._pool.take()
+                connection = await self._pool.take()
             except psycopg.Error as error:
                 if not isinstance(error, errors.Exhausted):
                     self._outage.lost(error)
                 raise
             try:
-                result = await connection.wait_async(steps(connection, argument), timeout)
+                result = await connection.carry_out(steps(connection, argument), timeout)
             except psycopg.Error as error:
                 if connection.is_usable_after(error):
-                    self._pool.give_back(connection)
+                    await self._pool.give_back(connection)
                     raise
-                self._pool.discard(connection)
-                if is_reused and self._may_repeat(error, calls):
+                await self._pool.discard(connection)
+                if connection.made_at < started and self._may_repeat(error, calls):
                     continue
                 self._outage.lost(error)
                 raise
             except BaseException:
                 # Cancelled in the middle: what the server sends next would be taken for another call's answer.
-                self._pool.discard(connection)
+                await self._pool.discard(connection)
                 raise
-            self._pool.give_back(connection)
+            await self._pool.give_back(connection)
             self._outage.over()
             return result
 
@@ -88,8 +89,8 @@ class AsyncClient(Runner):
         return [self._result(call, result) for call, result in zip(calls, results)]
 
     async def close(self) -> None:
-        """Closes the connections that are not in use. The client can be used again."""
-        self.close_idle()
+        """Closes the connections of this event loop, and of those that have ended. The client can be used again."""
+        await self._pool.close()
 
     async def __aenter__(self) -> AsyncClient:
         return self

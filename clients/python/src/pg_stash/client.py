@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -36,24 +37,24 @@ class Client(Runner):
         self, steps: Callable[[Session, A], Generator[bool, None, T]], argument: A, calls: Sequence[Call[Any]]
     ) -> T:
         """Sends calls over a connection of the pool, and leaves that in order whatever happens."""
-        timeout = self._timeout
+        timeout, started = self._timeout, time.monotonic()
         for call in calls:
             timeout += call.wait
         while True:
             try:
-                connection, is_reused = self._pool.take()
+                connection = self._pool.take()
             except psycopg.Error as error:
                 if not isinstance(error, errors.Exhausted):
                     self._outage.lost(error)
                 raise
             try:
-                result = connection.wait(steps(connection, argument), timeout)
+                result = connection.carry_out(steps(connection, argument), timeout)
             except psycopg.Error as error:
                 if connection.is_usable_after(error):
                     self._pool.give_back(connection)
                     raise
                 self._pool.discard(connection)
-                if is_reused and self._may_repeat(error, calls):
+                if connection.made_at < started and self._may_repeat(error, calls):
                     continue
                 self._outage.lost(error)
                 raise
