@@ -227,7 +227,7 @@ class Client(Runner):
     def claim(self, key: str, lease: Duration = 10, wait: Duration = 0) -> Claim:
         """A value, and where it is missing or stale the right to compute it, to use in `with`.
 
-        lease: how long nobody else gets that right. wait: how long to wait for somebody else's value.
+        lease: how long nobody else gets that right, an hour at most. wait: how long to wait for somebody else's value.
         """
         return Claim(self, key, lease, wait)
 
@@ -244,7 +244,8 @@ class Client(Runner):
         """The rows of a query, run by the server only where they are not cached.
 
         `args` are its parameters $1 and so on. Where all its tables are watched, the result is dropped by the commit
-        that changes one of them; otherwise it needs a ttl or tags. `timeout` is for the query.
+        that changes one of them; otherwise it needs a ttl or tags. A query that depends on the time needs a ttl, and
+        one that calls a function of your own that is not IMMUTABLE a key. `timeout` is for the query.
         """
         return self._run(self.calls.remember(sql, args, key, ttl, fresh, tags, timeout))
 
