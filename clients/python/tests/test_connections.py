@@ -4,6 +4,8 @@ import asyncio
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -18,6 +20,14 @@ from .conftest import connection_of
 def sessions(server, name):
     """The sessions of an application."""
     return int(server.sql(f"SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}'"))
+
+
+def has_sessions(server, name, number):
+    """Whether an application comes to have that many sessions. A server process ends a moment after its connection."""
+    until = time.monotonic() + 20
+    while sessions(server, name) != number and time.monotonic() < until:
+        time.sleep(0.1)
+    return sessions(server, name) == number
 
 
 def test_threads_share_a_limited_number_of_connections(server, cache_name):
@@ -153,6 +163,51 @@ def test_a_fork_while_other_threads_are_busy(server, cache_name):
     client.close()
 
 
+EXITS = """
+import asyncio, os, sys
+from pg_stash import AsyncClient, Client
+
+client, coroutines = Client(sys.argv[1], sys.argv[2]), AsyncClient(sys.argv[1], sys.argv[2])
+client.set("k", "v")
+assert asyncio.run(coroutines.get("k")) == "v"
+child = os.fork()
+assert client.get("k") == "v" and asyncio.run(coroutines.get("k")) == "v"
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_nothing_is_left_behind_at_exit(server, cache_name):
+    url = f"{server.url()}&application_name={cache_name}"
+    command = [sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", "-c", EXITS, url, cache_name]
+    started = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert time.monotonic() - started < 30
+    assert has_sessions(server, cache_name, 0)
+
+
+def test_event_loops_that_have_ended_leave_no_connections(server, cache_name):
+    client = AsyncClient(server.url(), cache_name, fail_open=False, application_name=cache_name)
+    for _ in range(5):
+        assert asyncio.run(client.get("k")) is None
+    assert has_sessions(server, cache_name, 1)
+    client.close_idle()
+    assert has_sessions(server, cache_name, 0)
+
+
+def test_what_is_running_ends_well_when_the_client_is_closed(server, cache_name):
+    client = Client(server.url(), cache_name, fail_open=False, application_name=cache_name)
+    client.set("k", "v")
+    taken = client._pool.take()
+    client.close()
+    assert client.get("k") == "v"
+    client._pool.give_back(taken)
+    assert taken.closed
+    client.close()
+    assert has_sessions(server, cache_name, 0)
+
+
 def test_a_server_that_stops_and_comes_back(own_server, connect, caplog):
     url = own_server.url()
     open_ = connect(url, fail_open=True, retry_interval=0.2)
@@ -232,10 +287,7 @@ def test_unused_connections_are_closed(server, cache_name):
     client.get("k")
     client._pool.give_back(first)
     assert sessions(server, cache_name) == 2
-    until = time.monotonic() + 20
-    while sessions(server, cache_name) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert sessions(server, cache_name) == 0
+    assert has_sessions(server, cache_name, 0)
     assert client.get("k") is None
     client.close()
 

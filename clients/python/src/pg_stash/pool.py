@@ -63,6 +63,7 @@ class _Life:
 
     def connected(self, connection: Any) -> None:
         self._made.add(connection)
+        self.error = None
 
     def is_empty(self) -> bool:
         """Whether there is no connection, neither idle nor in use."""
