@@ -229,12 +229,11 @@ def _close_all() -> None:
 
 def _is_not_said_otherwise(record: logging.LogRecord) -> bool:
     """Keeps back psycopg_pool's warnings of connections that are lost or cannot be made: the client has its own."""
-    arguments = record.args if isinstance(record.args, tuple) else ()
-    return record.levelno != logging.WARNING or not any(
-        isinstance(argument, (Connection, AsyncConnection))
-        or (isinstance(argument, str) and argument.startswith("pg_stash-"))
-        for argument in arguments
-    )
+    if record.levelno != logging.WARNING:
+        return True
+    message = record.getMessage()
+    # The name of a pool, or the kind of a connection.
+    return "'pg_stash-" not in message and f"<{Connection.__module__}." not in message
 
 
 logging.getLogger("psycopg.pool").addFilter(_is_not_said_otherwise)
