@@ -208,7 +208,7 @@ def markdown(header, groups):
 def versions(servers):
     from importlib.metadata import version
 
-    names = ["psycopg", "redis", "hiredis", "Django", "Flask-Caching"]
+    names = ["psycopg", "psycopg_pool", "redis", "hiredis", "Django", "Flask-Caching"]
     python = {"Python": sys.version.split()[0]}
     return {**servers.versions(), **python, **{name: version(name) for name in names}}
 

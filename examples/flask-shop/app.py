@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 
 import charts
 import psycopg
@@ -103,25 +104,39 @@ def dashboard() -> str:
 def status() -> str:
     caches = query("SELECT * FROM cache.stats ORDER BY cache = 'default' DESC, cache")
     sweeper = (query("SELECT * FROM cache.sweeper WHERE database = current_database()") or [None])[0]
-    hits, misses = sum(row["hits"] for row in caches), sum(row["misses"] for row in caches)
-    ratio = hits / (hits + misses) if hits + misses else None
-    history = samples(hits, misses)
+    total = {
+        name: known_sum(row[name] for row in caches)
+        for name in ("hits", "misses", "entries", "live_bytes", "file_bytes")
+    }
+    reads = known_sum([total["hits"], total["misses"]])
+    ratio = total["hits"] / reads if reads else None
+    history = None if reads is None else samples(total["hits"], total["misses"])
     for row in caches:
         share = max(float(row["used_percent"] or 0) / 100, 0.004 if row["entries"] else 0)
         row["meter"] = charts.meter(share)
         row["donut"] = charts.donut(None if row["hit_ratio"] is None else float(row["hit_ratio"]), size=84)
-    lateness = sweeper["lateness"].total_seconds() if sweeper and sweeper["lateness"] else 0.0
+    known = sweeper and sweeper["lateness"] is not None
+    lateness = sweeper["lateness"].total_seconds() if known else None
     return render_template(
         "status.html",
         caches=caches,
         sweeper=sweeper,
-        hits=hits,
-        misses=misses,
+        total=total,
+        reads=reads,
+        removed=sweeper and known_sum([sweeper["expired"], sweeper["evicted"]]),
         donut=charts.donut(ratio, size=190),
-        history=charts.area([point["ratio"] for point in history], top=1.0, labels=_span(history)),
+        history=None
+        if history is None
+        else charts.area([point["ratio"] for point in history], top=1.0, labels=_span(history)),
         lateness=lateness,
-        lateness_meter=charts.meter(min(lateness / 10, 1), kind="inverse"),
+        lateness_meter=charts.meter(min((lateness or 0) / 10, 1), kind="inverse"),
     )
+
+
+def known_sum(numbers: Iterable[int | None]) -> int | None:
+    """A sum of figures, None where they are not known: the portable edition does not count reads."""
+    numbers = list(numbers)
+    return None if None in numbers else sum(numbers)
 
 
 def samples(hits: int, misses: int) -> list[dict]:
@@ -144,6 +159,11 @@ def _span(history: list[dict]) -> list[str]:
         return []
     seconds = history[-1]["at"] - history[0]["at"]
     return [f"{seconds:.0f} s ago" if seconds < 120 else f"{seconds / 60:.0f} min ago", "now"]
+
+
+@app.template_filter("number")
+def number(count: int | None) -> str:
+    return "-" if count is None else f"{count:,}"
 
 
 @app.template_filter("size")

@@ -2545,10 +2545,13 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._note_row() IS 'invalidates the tags of a row, for triggers on watched tables';
 
+-- A condition on the tag may be looked at for triggers of others, too, such as those of foreign keys, which have no arguments.
 CREATE OR REPLACE VIEW cache.watched AS
 SELECT DISTINCT t.tgrelid::pg_catalog.regclass AS relation,
-    pg_catalog.convert_from(pg_catalog.substr(t.tgargs, 1, pg_catalog.octet_length(t.tgargs) - 1),
-        pg_catalog.getdatabaseencoding()) AS tag,
+    CASE WHEN t.tgnargs = 1 THEN
+        pg_catalog.convert_from(pg_catalog.substr(t.tgargs, 1, pg_catalog.octet_length(t.tgargs) - 1),
+            pg_catalog.getdatabaseencoding())
+    END AS tag,
     CASE WHEN t.tgargs LIKE '%{%}%'::bytea THEN 'row' ELSE 'statement' END AS level
 FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid

@@ -48,11 +48,29 @@ class Blocking:
         attribute = getattr(self._client, name)
         if not inspect.iscoroutinefunction(attribute):
             return attribute
-        return lambda *args, **kwargs: self._loop.run_until_complete(attribute(*args, **kwargs))
+        return lambda *args, **kwargs: self.blocking(attribute(*args, **kwargs))
+
+    def blocking(self, coroutine):
+        return self._loop.run_until_complete(coroutine)
 
     def close(self):
         self._loop.run_until_complete(self._client.close())
         self._loop.close()
+
+
+def connection_of(client):
+    """The connection that the client would use next."""
+    if isinstance(client, Blocking):
+        return client.blocking(_take_and_give_back(client._pool))
+    connection = client._pool.take()
+    client._pool.give_back(connection)
+    return connection
+
+
+async def _take_and_give_back(pool):
+    connection = await pool.take()
+    await pool.give_back(connection)
+    return connection
 
 
 @pytest.fixture(params=[Client, AsyncClient])

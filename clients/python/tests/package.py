@@ -25,8 +25,10 @@ def main() -> None:
     assert "pg_stash/py.typed" in names
     info = next(name for name in names if name.endswith(".dist-info/METADATA"))
     metadata = wheel.read(info).decode()
-    required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist:") and "extra" not in line]
-    assert required == ["Requires-Dist: psycopg>=3.1.8"], required
+    required = sorted(
+        line for line in metadata.splitlines() if line.startswith("Requires-Dist:") and "extra" not in line
+    )
+    assert required == ["Requires-Dist: psycopg-pool>=3.2", "Requires-Dist: psycopg>=3.1.8"], required
     extras = {line.split()[1] for line in metadata.splitlines() if line.startswith("Provides-Extra:")}
     assert {"binary", "cachelib", "django", "dogpile", "flask"} == extras, extras
     assert not [name for name in names if not name.startswith(("pg_stash/", "pg_stash-"))]
@@ -39,7 +41,7 @@ def main() -> None:
         "tests/conftest.py",
         *(f"src/{name}" for name in modules),
     } <= source
-    print(f"  {len(modules)} modules, requires psycopg alone")
+    print(f"  {len(modules)} modules, requires psycopg and its pool")
 
 
 if __name__ == "__main__":

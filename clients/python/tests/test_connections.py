@@ -4,6 +4,8 @@ import asyncio
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,9 +14,24 @@ import pytest
 
 from pg_stash import AsyncClient, Client
 
+from .conftest import connection_of
+
+
+def sessions(server, name):
+    """The sessions of an application."""
+    return int(server.sql(f"SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}'"))
+
+
+def has_sessions(server, name, number):
+    """Whether an application comes to have that many sessions. A server process ends a moment after its connection."""
+    until = time.monotonic() + 20
+    while sessions(server, name) != number and time.monotonic() < until:
+        time.sleep(0.1)
+    return sessions(server, name) == number
+
 
 def test_threads_share_a_limited_number_of_connections(server, cache_name):
-    client = Client(server.url(), cache_name, fail_open=False, max_connections=3)
+    client = Client(server.url(), cache_name, fail_open=False, max_connections=3, application_name=cache_name)
     client.set("n", 0)
     threads = [threading.Thread(target=lambda: [client.incr("n") for _ in range(100)]) for _ in range(12)]
     for thread in threads:
@@ -22,17 +39,17 @@ def test_threads_share_a_limited_number_of_connections(server, cache_name):
     for thread in threads:
         thread.join()
     assert client.get("n") == 1200
-    assert client._pool._open <= 3
+    assert sessions(server, cache_name) == 3
     client.close()
 
 
 def test_coroutines_share_a_limited_number_of_connections(server, cache_name):
     async def main():
-        client = AsyncClient(server.url(), cache_name, fail_open=False, max_connections=3)
+        client = AsyncClient(server.url(), cache_name, fail_open=False, max_connections=3, application_name=cache_name)
         await client.set("n", 0)
         await asyncio.gather(*(client.incr("n") for _ in range(300)))
         assert await client.get("n") == 300
-        assert client._pool._open <= 3
+        assert sessions(server, cache_name) == 3
         await client.close()
         return client
 
@@ -45,7 +62,7 @@ def test_coroutines_share_a_limited_number_of_connections(server, cache_name):
 def test_an_exhausted_pool_is_an_error_in_time(server, cache_name):
     client = Client(server.url(), cache_name, fail_open=False, max_connections=1, timeout=0.3)
     client.get("k")
-    taken, _ = client._pool.take()
+    taken = client._pool.take()
     with pytest.raises(psycopg.OperationalError, match="all 1 connections"):
         client.get("k")
     client._pool.give_back(taken)
@@ -56,7 +73,7 @@ def test_an_exhausted_pool_is_an_error_in_time(server, cache_name):
 def test_an_exhausted_pool_is_no_outage(server, cache_name, caplog):
     client = Client(server.url(), cache_name, max_connections=1, timeout=0.2, retry_interval=60)
     client.set("k", "v")
-    taken, _ = client._pool.take()
+    taken = client._pool.take()
     assert client.get("k", "miss") == "miss"
     assert "have been in use" in caplog.text
     client._pool.give_back(taken)
@@ -68,10 +85,10 @@ def test_waiting_coroutines_that_give_up_leave_their_turn_to_others(server, cach
     async def main():
         client = AsyncClient(server.url(), cache_name, fail_open=False, max_connections=1)
         await client.set("k", "v")
-        taken, _ = await client._pool.take()
+        taken = await client._pool.take()
         waiting = [asyncio.ensure_future(client.get("k")) for _ in range(3)]
         await asyncio.sleep(0.05)
-        client._pool.give_back(taken)
+        await client._pool.give_back(taken)
         waiting[0].cancel()
         assert await asyncio.wait_for(asyncio.gather(*waiting[1:]), 3) == ["v", "v"]
         await client.close()
@@ -110,7 +127,7 @@ def test_a_forked_process_has_connections_of_its_own(server, cache_name):
     client.set("k", "parent")
 
     def session(client):
-        return client._pool._idle[-1].pgconn.backend_pid
+        return connection_of(client).pgconn.backend_pid
 
     before = session(client)
 
@@ -144,6 +161,51 @@ def test_a_fork_while_other_threads_are_busy(server, cache_name):
         for thread in threads:
             thread.join()
     client.close()
+
+
+EXITS = """
+import asyncio, os, sys
+from pg_stash import AsyncClient, Client
+
+client, coroutines = Client(sys.argv[1], sys.argv[2]), AsyncClient(sys.argv[1], sys.argv[2])
+client.set("k", "v")
+assert asyncio.run(coroutines.get("k")) == "v"
+child = os.fork()
+assert client.get("k") == "v" and asyncio.run(coroutines.get("k")) == "v"
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_nothing_is_left_behind_at_exit(server, cache_name):
+    url = f"{server.url()}&application_name={cache_name}"
+    command = [sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", "-c", EXITS, url, cache_name]
+    started = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert time.monotonic() - started < 30
+    assert has_sessions(server, cache_name, 0)
+
+
+def test_event_loops_that_have_ended_leave_no_connections(server, cache_name):
+    client = AsyncClient(server.url(), cache_name, fail_open=False, application_name=cache_name)
+    for _ in range(5):
+        assert asyncio.run(client.get("k")) is None
+    assert has_sessions(server, cache_name, 1)
+    client.close_idle()
+    assert has_sessions(server, cache_name, 0)
+
+
+def test_what_is_running_ends_well_when_the_client_is_closed(server, cache_name):
+    client = Client(server.url(), cache_name, fail_open=False, application_name=cache_name)
+    client.set("k", "v")
+    taken = client._pool.take()
+    client.close()
+    assert client.get("k") == "v"
+    client._pool.give_back(taken)
+    assert taken.closed
+    client.close()
+    assert has_sessions(server, cache_name, 0)
 
 
 def test_a_server_that_stops_and_comes_back(own_server, connect, caplog):
@@ -191,7 +253,7 @@ def test_a_restart_between_two_calls_goes_unnoticed(own_server, connect):
 def test_a_session_ended_by_an_administrator(server, connect, cache_name):
     client = connect(server.url(), cache_name)
     client.set("k", "v")
-    pid = client._pool._idle[-1].pgconn.backend_pid
+    pid = connection_of(client).pgconn.backend_pid
     server.sql(f"SELECT pg_terminate_backend({pid}, 5000)")
     assert client.get("k") == "v"
 
@@ -199,7 +261,7 @@ def test_a_session_ended_by_an_administrator(server, connect, cache_name):
 def test_a_server_that_hangs(own_server, connect):
     client = connect(own_server.url(), timeout=0.5)
     client.set("k", "v")
-    pid = client._pool._idle[-1].pgconn.backend_pid
+    pid = connection_of(client).pgconn.backend_pid
     os.kill(pid, signal.SIGSTOP)
     try:
         started = time.monotonic()
@@ -220,15 +282,13 @@ def test_nobody_there(connect, tmp_path, caplog):
 
 
 def test_unused_connections_are_closed(server, cache_name):
-    client = Client(server.url(), cache_name, fail_open=False, max_idle=0.2)
-    first, _ = client._pool.take()
+    client = Client(server.url(), cache_name, fail_open=False, max_idle=0.2, application_name=cache_name)
+    first = client._pool.take()
     client.get("k")
     client._pool.give_back(first)
-    assert client._pool._open == 2
-    time.sleep(0.3)
-    client.get("k")
-    client.get("k")
-    assert client._pool._open == 1
+    assert sessions(server, cache_name) == 2
+    assert has_sessions(server, cache_name, 0)
+    assert client.get("k") is None
     client.close()
 
 

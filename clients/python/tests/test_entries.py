@@ -9,6 +9,8 @@ import pytest
 
 from pg_stash import NEVER, NotInstalled, TooLarge
 
+from .conftest import connection_of
+
 
 def test_get_and_set(client):
     assert client.get("k") is None
@@ -226,7 +228,7 @@ def test_too_large_a_value_is_dropped_where_the_client_fails_open(connect, serve
 def test_a_statement_that_is_gone_is_prepared_again(connect, server, cache_name):
     client = connect(server.url(), cache_name, max_connections=1)
     client.set("k", 1)
-    connection = client._pool._idle[0]
+    connection = connection_of(client)
     connection.pgconn.exec_(b"DEALLOCATE ALL")
     client.set("k", 2)
     assert client.get("k") == 2

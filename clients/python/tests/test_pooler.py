@@ -10,6 +10,7 @@ import pytest
 
 from pg_stash import AsyncClient, Client
 
+from .conftest import connection_of
 from .server import as_server_user
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
@@ -48,10 +49,8 @@ def pooler(server):
 
 def test_a_pooler_is_noticed(pooler, server, cache_name):
     with Client(pooler, cache_name, fail_open=False) as behind, Client(server.url(), cache_name) as direct:
-        behind.get("k")
-        direct.get("k")
-        assert not behind._pool._idle[-1].prepares
-        assert direct._pool._idle[-1].prepares
+        assert not connection_of(behind).prepares
+        assert connection_of(direct).prepares
 
 
 def test_many_threads_over_two_server_connections(pooler, cache_name):

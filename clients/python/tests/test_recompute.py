@@ -2,13 +2,17 @@
 
 import asyncio
 import multiprocessing
+import os
 import threading
 import time
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from pg_stash import AsyncClient, Client
+
+native = pytest.mark.skipif(bool(os.environ.get("PG_STASH_SQL")), reason="the portable edition does not refuse this")
 
 
 @pytest.fixture
@@ -201,6 +205,8 @@ def test_one_recompute_over_several_processes(server, cache_name):
 
 def test_remember_and_watch(claiming, server):
     server.sql("CREATE TABLE goods (id int PRIMARY KEY, name text); INSERT INTO goods VALUES (1, 'pen')")
+    # A foreign key has triggers, too.
+    server.sql("CREATE TABLE sales (good int REFERENCES goods)")
     claiming.watch("goods")
     query = "SELECT id, name FROM public.goods WHERE id >= $1 ORDER BY id"
     assert claiming.remember(query, [1]) == [{"id": 1, "name": "pen"}]
@@ -208,4 +214,30 @@ def test_remember_and_watch(claiming, server):
     assert claiming.remember(query, [1]) == [{"id": 1, "name": "pen"}, {"id": 2, "name": "ink"}]
     claiming.unwatch("goods")
     assert claiming.remember("SELECT 1 AS one", ttl=60) == [{"one": 1}]
-    server.sql("DROP TABLE goods")
+    server.sql("DROP TABLE sales, goods")
+
+
+@native
+def test_remember_says_what_it_needs(claiming, server):
+    server.sql("""
+        CREATE OR REPLACE FUNCTION public.tenant() RETURNS text STABLE LANGUAGE plpgsql AS
+        $$ BEGIN RETURN current_setting('application_name'); END $$
+    """)
+    tenant = "SELECT public.tenant() IS NULL AS is_missing"
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        claiming.remember(tenant, ttl=60)
+    assert claiming.remember(tenant, key="tenant of 7", ttl=60) == [{"is_missing": False}]
+    today = "SELECT CURRENT_DATE > $1::date AS is_later"
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        claiming.remember(today, ["2000-01-01"])
+    assert claiming.remember(today, ["2000-01-01"], ttl=60) == [{"is_later": True}]
+    with pytest.raises(psycopg.errors.InvalidParameterValue):
+        claiming.remember("SELECT random()", ttl=60)
+
+
+@native
+def test_a_lease_is_an_hour_at_most(claiming):
+    with claiming.claim("k", lease=3600) as claim:
+        assert claim.must_compute
+    with pytest.raises(psycopg.errors.InvalidParameterValue), claiming.claim("k", lease=3601):
+        pass

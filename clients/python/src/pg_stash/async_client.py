@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Generator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -36,32 +37,32 @@ class AsyncClient(Runner):
         self, steps: Callable[[Session, A], Generator[bool, None, T]], argument: A, calls: Sequence[Call[Any]]
     ) -> T:
         """Sends calls over a connection of the pool, and leaves that in order whatever happens."""
-        timeout = self._timeout
+        timeout, started = self._timeout, time.monotonic()
         for call in calls:
             timeout += call.wait
         while True:
             try:
-                connection, is_reused = await self._pool.take()
+                connection = await self._pool.take()
             except psycopg.Error as error:
                 if not isinstance(error, errors.Exhausted):
                     self._outage.lost(error)
                 raise
             try:
-                result = await connection.wait_async(steps(connection, argument), timeout)
+                result = await connection.carry_out(steps(connection, argument), timeout)
             except psycopg.Error as error:
                 if connection.is_usable_after(error):
-                    self._pool.give_back(connection)
+                    await self._pool.give_back(connection)
                     raise
-                self._pool.discard(connection)
-                if is_reused and self._may_repeat(error, calls):
+                await self._pool.discard(connection)
+                if connection.made_at < started and self._may_repeat(error, calls):
                     continue
                 self._outage.lost(error)
                 raise
             except BaseException:
                 # Cancelled in the middle: what the server sends next would be taken for another call's answer.
-                self._pool.discard(connection)
+                await self._pool.discard(connection)
                 raise
-            self._pool.give_back(connection)
+            await self._pool.give_back(connection)
             self._outage.over()
             return result
 
@@ -88,8 +89,8 @@ class AsyncClient(Runner):
         return [self._result(call, result) for call, result in zip(calls, results)]
 
     async def close(self) -> None:
-        """Closes the connections that are not in use. The client can be used again."""
-        self.close_idle()
+        """Closes the connections of this event loop, and of those that have ended. The client can be used again."""
+        await self._pool.close()
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -226,7 +227,7 @@ class AsyncClient(Runner):
     def claim(self, key: str, lease: Duration = 10, wait: Duration = 0) -> AsyncClaim:
         """A value, and where it is missing or stale the right to compute it, to use in `async with`.
 
-        lease: how long nobody else gets that right. wait: how long to wait for somebody else's value.
+        lease: how long nobody else gets that right, an hour at most. wait: how long to wait for somebody else's value.
         """
         return AsyncClaim(self, key, lease, wait)
 
@@ -243,7 +244,8 @@ class AsyncClient(Runner):
         """The rows of a query, run by the server only where they are not cached.
 
         `args` are its parameters $1 and so on. Where all its tables are watched, the result is dropped by the commit
-        that changes one of them; otherwise it needs a ttl or tags. `timeout` is for the query.
+        that changes one of them; otherwise it needs a ttl or tags. A query that depends on the time needs a ttl, and
+        one that calls a function of your own that is not IMMUTABLE a key. `timeout` is for the query.
         """
         return await self._run(self.calls.remember(sql, args, key, ttl, fresh, tags, timeout))
 

@@ -1,90 +1,52 @@
-"""One connection, for threads and for coroutines: opening it, and waiting for what an exchange asks for."""
+"""A connection, for threads and for coroutines: what it remembers, and waiting for what an exchange asks for."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import select
 import time
 from collections.abc import Generator
-from typing import Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Protocol, TypeVar
 
 import psycopg
 from psycopg.pq import ConnStatus, TransactionStatus
 
 from . import errors
 from .exchange import Session, backend_pid
-from .settings import Settings
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 T = TypeVar("T")
 
 
-class Connection(Session):
-    """An open connection, and when it was last given back."""
+class Owner(Protocol):
+    """What has a connection made."""
 
-    __slots__ = ("_handle", "_poll", "fd", "idle_since")
+    settings: Settings
 
-    def __init__(self, handle: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], prepares: bool) -> None:
-        super().__init__(handle.pgconn, prepares)
-        self._handle = handle
-        self.fd = handle.pgconn.socket
-        self.idle_since = 0.0
-        self._poll = _poller(self.fd)
+    def connected(self, connection: Any) -> None: ...
+    def failed(self, error: psycopg.Error) -> None: ...
 
-    @classmethod
-    def open(cls, settings: Settings) -> Connection:
-        handle: psycopg.Connection[Any] = psycopg.Connection.connect(
-            settings.conninfo, autocommit=True, connect_timeout=_whole_seconds(settings)
-        )
-        connection = cls(handle, prepares=bool(settings.prepare))
-        if settings.prepare is None:
-            try:
-                connection._set_prepares(connection.wait(backend_pid(connection), settings.timeout))
-            except BaseException:
-                connection.close()
-                raise
-        return connection
 
-    @classmethod
-    async def open_async(cls, settings: Settings) -> Connection:
-        handle: psycopg.AsyncConnection[Any] = await psycopg.AsyncConnection.connect(
-            settings.conninfo, autocommit=True, connect_timeout=_whole_seconds(settings)
-        )
-        connection = cls(handle, prepares=bool(settings.prepare))
-        if settings.prepare is None:
-            try:
-                pid = await connection.wait_async(backend_pid(connection), settings.timeout)
-            except BaseException:
-                connection.close()
-                raise
-            connection._set_prepares(pid)
-        return connection
+class _Common(Session):
+    """What both kinds of connection have in common."""
+
+    owner: Any
+    fd: int
+    made_at: float
+
+    def _begin(self, owner: Owner) -> None:
+        self.owner = owner
+        self.fd = self.pgconn.socket
+        self.prepared = set()
+        self.prepares = bool(owner.settings.prepare)
+        self.made_at = time.monotonic()
 
     def _set_prepares(self, pid: int) -> None:
         # A pooler makes up the process ID that it tells its clients. Behind one, the next transaction may meet another
         # server process, which knows nothing of a statement prepared here.
         self.prepares = pid == self.pgconn.backend_pid
-
-    def wait(self, steps: Generator[bool, None, T], timeout: float) -> T:
-        """Carries out an exchange in this thread."""
-        poll = self._poll
-        try:
-            write = next(steps)
-            while poll(write, timeout):
-                write = next(steps)
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
-        raise _timed_out(timeout)
-
-    async def wait_async(self, steps: Generator[bool, None, T], timeout: float) -> T:
-        """Carries out an exchange in the running event loop."""
-        try:
-            write = next(steps)
-            while await _ready(self.fd, write, timeout):
-                write = next(steps)
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
-        raise _timed_out(timeout)
 
     def is_usable_after(self, error: psycopg.Error) -> bool:
         """Whether an error was only the statement's."""
@@ -96,19 +58,72 @@ class Connection(Session):
             and pgconn.transaction_status == TransactionStatus.IDLE
         )
 
-    def close(self) -> None:
-        self.pgconn.finish()
 
-    def abandon(self) -> None:
-        """Lets go of a connection that belongs to the parent process: the server must not hear of it."""
-        os.close(self.fd)
+class Connection(psycopg.Connection[Any], _Common):
+    """A connection for threads."""
 
-    def touch(self) -> None:
-        self.idle_since = time.monotonic()
+    _poll: Callable[[bool, float], Any]
+
+    @classmethod
+    def connect(cls, conninfo: str = "", *, owner: Owner, **kwargs: Any) -> Connection:  # type: ignore[override]
+        try:
+            connection = super().connect(conninfo, **kwargs)
+            try:
+                connection._begin(owner)
+                connection._poll = _poller(connection.fd)
+                if owner.settings.prepare is None:
+                    connection._set_prepares(connection.carry_out(backend_pid(connection), owner.settings.timeout))
+            except BaseException:
+                connection.pgconn.finish()
+                raise
+        except psycopg.Error as error:
+            owner.failed(error)
+            raise
+        owner.connected(connection)
+        return connection
+
+    def carry_out(self, steps: Generator[bool, None, T], timeout: float) -> T:
+        """Carries out an exchange in this thread."""
+        poll = self._poll
+        try:
+            write = next(steps)
+            while poll(write, timeout):
+                write = next(steps)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        raise _timed_out(timeout)
 
 
-def _whole_seconds(settings: Settings) -> int:
-    return max(1, round(settings.connect_timeout))
+class AsyncConnection(psycopg.AsyncConnection[Any], _Common):
+    """A connection for coroutines of one event loop."""
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", *, owner: Owner, **kwargs: Any) -> AsyncConnection:  # type: ignore[override]
+        try:
+            connection = await super().connect(conninfo, **kwargs)
+            try:
+                connection._begin(owner)
+                if owner.settings.prepare is None:
+                    steps = backend_pid(connection)
+                    connection._set_prepares(await connection.carry_out(steps, owner.settings.timeout))
+            except BaseException:
+                connection.pgconn.finish()
+                raise
+        except psycopg.Error as error:
+            owner.failed(error)
+            raise
+        owner.connected(connection)
+        return connection
+
+    async def carry_out(self, steps: Generator[bool, None, T], timeout: float) -> T:
+        """Carries out an exchange in the running event loop."""
+        try:
+            write = next(steps)
+            while await _ready(self.fd, write, timeout):
+                write = next(steps)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        raise _timed_out(timeout)
 
 
 def _timed_out(timeout: float) -> psycopg.OperationalError:

@@ -32,7 +32,7 @@ class PostgresBackend(BytesBackend):
     entry_expiration_time: seconds after which the server drops an entry. It should be longer than the region's
         `expiration_time`, so that an outdated value is there while a new one is made. By default the cache's own.
     distributed_lock: whether one process at a time makes a value; otherwise, one thread of each process.
-    lock_timeout: seconds after which a lock passes to the next one who wants it.
+    lock_timeout: seconds after which a lock passes to the next one who wants it, 3,600 at most.
     Others are options of pg_stash.Client, such as `fail_open`. What nobody knows is ignored, as regions of several
     backends may share their arguments.
     """

@@ -30,12 +30,11 @@ _SYNC = ExecStatus.PIPELINE_SYNC
 class Session:
     """A connection as far as an exchange needs it."""
 
-    __slots__ = ("pgconn", "prepared", "prepares")
-
-    def __init__(self, pgconn: PGconn, prepares: bool) -> None:
-        self.pgconn = pgconn
-        self.prepares = prepares
-        self.prepared: set[bytes] = set()
+    pgconn: PGconn
+    prepares: bool
+    """Whether its statements are to be prepared."""
+    prepared: set[bytes]
+    """The names of those that are."""
 
 
 def run(session: Session, call: Call[Any]) -> Generator[bool, None, PGresult]:

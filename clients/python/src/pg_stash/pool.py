@@ -1,218 +1,239 @@
-"""The connections of a client: a stack of idle ones, the most recently used on top.
+"""The connections of a client: a pool of psycopg_pool for each process, and for each event loop.
 
-Taking one off and putting it back are single operations of a deque, which need no lock; a lock is taken only to open a
-connection or to wait for one. There is no thread in the background, so that a process may fork at any time.
+psycopg_pool makes connections in the background and goes on trying. A cache shall rather do without them at once, so a
+pool ends when it has no connection left and cannot make one: that tells all who wait for one, and the next call begins
+a new pool. No connection is checked before its use, which would double a call's cost; a call that finds its connection
+lost is sent again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import contextlib
+import itertools
+import logging
 import os
 import threading
-import time
 import weakref
-from collections import deque
 from typing import Any
 
-from .connection import Connection
-from .errors import Exhausted
+import psycopg
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolClosed, PoolTimeout
+
+from .connection import AsyncConnection, Connection
+from .errors import Exhausted, TimedOut
 from .settings import Settings
 
+_numbers = itertools.count(1)
 
-class _Stack:
-    def __init__(self, settings: Settings) -> None:
+# No fork while a pool is being opened: the child would find it half open.
+_opening = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_opening.release)
+
+
+class _Life:
+    """What a pool knows of its connections, and why it has none."""
+
+    settings: Settings
+
+    def _begin(self, settings: Settings) -> dict[str, Any]:
+        """Returns the pool's arguments."""
         self.settings = settings
-        self._idle: deque[Connection] = deque()
-        self._reset()
-        if hasattr(os, "register_at_fork"):
-            myself = weakref.ref(self)
+        self.error: psycopg.Error | None = None
+        self.pid = os.getpid()
+        self._made: weakref.WeakSet[Any] = weakref.WeakSet()
+        return {
+            "conninfo": settings.conninfo,
+            "kwargs": {
+                "autocommit": True,
+                "connect_timeout": max(1, round(settings.connect_timeout)),
+                "owner": self,
+            },
+            "name": f"pg_stash-{next(_numbers)}",
+            "min_size": 0,
+            "max_size": settings.max_connections,
+            "timeout": settings.timeout,
+            "max_idle": settings.max_idle,
+            "reconnect_timeout": 0,
+            "num_workers": 1,
+            "open": False,
+        }
 
-            def in_child() -> None:
-                stack = myself()
-                if stack is not None:
-                    stack._after_fork()
+    def connected(self, connection: Any) -> None:
+        self._made.add(connection)
+        self.error = None
 
-            os.register_at_fork(after_in_child=in_child)
+    def is_empty(self) -> bool:
+        """Whether there is no connection, neither idle nor in use."""
+        return all(connection.closed for connection in list(self._made))
 
-    def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._open = 0
+    def is_foreign(self) -> bool:
+        """Whether it is the parent's: its threads are not here, its locks may be held, its sockets are not ours."""
+        return self.pid != os.getpid()
 
-    def _after_fork(self) -> None:
-        # The sockets are the parent's, too. The locks may be held by threads that are not in this process.
-        idle, self._idle = self._idle, deque()
-        self._reset()
-        for connection in idle:
-            connection.abandon()
+    def unserved(self) -> psycopg.Error:
+        """Why a caller has waited in vain."""
+        settings = self.settings
+        if not self.is_empty():
+            return Exhausted(
+                f"all {settings.max_connections} connections to the cache have been in use for {settings.timeout:g} s"
+            )
+        return self.cause() or TimedOut(f"no connection to the cache within {settings.timeout:g} s")
 
-    def _pop(self) -> Connection | None:
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            return None
-        return connection
-
-    def _reserve(self) -> bool:
-        """Whether another connection may be opened; if so, it is counted."""
-        with self._lock:
-            if self._open >= self.settings.max_connections:
-                return False
-            self._open += 1
-            return True
-
-    def _unreserve(self) -> None:
-        with self._lock:
-            self._open -= 1
-
-    def _close_long_idle(self) -> None:
-        """Closes what has been at the bottom for too long."""
-        limit = time.monotonic() - self.settings.max_idle
-        try:
-            while self._idle[0].idle_since < limit:
-                connection = self._idle.popleft()
-                connection.close()
-                self._unreserve()
-        except IndexError:  # other threads have taken them
-            return
-
-    def close_idle(self) -> None:
-        """Closes all connections that are not in use."""
-        while True:
-            connection = self._pop()
-            if connection is None:
-                return
-            connection.close()
-            self._unreserve()
+    def cause(self) -> psycopg.Error | None:
+        """Why there is no connection. Each caller raises an exception of its own."""
+        return self.error and type(self.error)(*self.error.args)
 
 
-def _exhausted(settings: Settings) -> Exhausted:
-    return Exhausted(
-        f"all {settings.max_connections} connections to the cache have been in use for {settings.timeout:g} s"
-    )
+class _ThreadPool(ConnectionPool[Connection], _Life):
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(connection_class=Connection, **self._begin(settings))
+
+    def failed(self, error: psycopg.Error) -> None:
+        self.error = error
+        if self.is_empty():
+            # By another thread, because closing waits for this one, which is the pool's.
+            threading.Thread(target=self.close, name=f"{self.name}-closing", daemon=True).start()
+
+    def __del__(self) -> None:
+        if not self.is_foreign():
+            super().__del__()
 
 
-class Pool(_Stack):
+class _LoopPool(AsyncConnectionPool[AsyncConnection], _Life):
+    _closing: asyncio.Task[None] | None = None
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(connection_class=AsyncConnection, **self._begin(settings))
+
+    def failed(self, error: psycopg.Error) -> None:
+        self.error = error
+        if self.is_empty():
+            self._closing = asyncio.ensure_future(self.close())
+
+    def abandon(self) -> None:
+        """Closes the connections of a pool whose event loop has ended, and its tasks with it."""
+        for connection in list(self._made):
+            connection.pgconn.finish()
+
+
+class Pool:
     """Connections for threads."""
 
-    def _reset(self) -> None:
-        super()._reset()
-        self._returned = threading.Condition()
-        self._waiting = 0
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pool: _ThreadPool | None = None
 
-    def take(self) -> tuple[Connection, bool]:
-        """A connection, and whether it has been used before."""
-        connection = self._pop()
-        if connection is not None:
-            return connection, True
-        if self._reserve():
-            return self._open_one(), False
-        deadline = time.monotonic() + self.settings.timeout
-        with self._returned:
-            # Counted before it looks again: whoever gives one back after that look sees the count.
-            self._waiting += 1
+    def _current(self) -> _ThreadPool:
+        pool = self._pool
+        if pool is None or pool.closed or pool.is_foreign():
+            with _opening:
+                pool = self._pool
+                if pool is None or pool.closed or pool.is_foreign():
+                    pool = self._pool = _ThreadPool(self._settings)
+                    pool.open()
+                    _pools.add(self)
+        return pool
+
+    def take(self) -> Connection:
+        while True:
+            pool = self._current()
             try:
-                while True:
-                    connection = self._pop()
-                    if connection is not None:
-                        return connection, True
-                    if self._reserve():
-                        break
-                    if not self._returned.wait(deadline - time.monotonic()):
-                        raise _exhausted(self.settings)
-            finally:
-                self._waiting -= 1
-        return self._open_one(), False
-
-    def _open_one(self) -> Connection:
-        try:
-            return Connection.open(self.settings)
-        except BaseException:
-            self._unreserve()
-            self._wake()
-            raise
+                return pool.getconn()
+            except PoolTimeout:
+                raise pool.unserved() from None
+            except PoolClosed:
+                # Without a cause it was closed by the application, and this call comes after that.
+                error = pool.cause()
+                if error is not None:
+                    raise error from None
 
     def give_back(self, connection: Connection) -> None:
-        connection.touch()
-        self._idle.append(connection)
-        if self._waiting:
-            self._wake()
-        elif len(self._idle) > 1:
-            self._close_long_idle()
+        connection.owner.putconn(connection)
 
     def discard(self, connection: Connection) -> None:
-        connection.close()
-        self._unreserve()
-        self._wake()
+        connection.pgconn.finish()
+        connection.owner.putconn(connection)
 
-    def _wake(self) -> None:
-        with self._returned:
-            self._returned.notify()
+    def close_idle(self) -> None:
+        """Closes the connections that are not in use now, and the others once they are not."""
+        pool = self._pool
+        if pool is not None and not pool.is_foreign():
+            pool.close()
 
 
-class AsyncPool(_Stack):
+class AsyncPool:
     """Connections for coroutines, of any number of event loops."""
 
-    def _reset(self) -> None:
-        super()._reset()
-        self._waiters: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[Any]]] = deque()
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pools: dict[asyncio.AbstractEventLoop, _LoopPool] = {}
 
-    async def take(self) -> tuple[Connection, bool]:
-        """A connection, and whether it has been used before."""
-        deadline = time.monotonic() + self.settings.timeout
+    async def _current(self) -> _LoopPool:
         loop = asyncio.get_running_loop()
+        pool = self._pools.get(loop)
+        if pool is None or pool.closed or pool.is_foreign():
+            self.close_idle()
+            pool = _LoopPool(self._settings)
+            await pool.open()
+            self._pools[loop] = pool
+        return pool
+
+    async def take(self) -> AsyncConnection:
         while True:
-            connection = self._pop()
-            if connection is not None:
-                return connection, True
-            if self._reserve():
-                break
-            woken: asyncio.Future[Any] = loop.create_future()
-            self._waiters.append((loop, woken))
-            if self._idle:
-                self._wake()
+            pool = await self._current()
             try:
-                await asyncio.wait_for(woken, deadline - time.monotonic())
-            except asyncio.TimeoutError:
-                raise _exhausted(self.settings) from None
-            except BaseException:
-                # What woke this one is for another then.
-                self._wake()
-                raise
-        try:
-            return await Connection.open_async(self.settings), False
-        except BaseException:
-            self._unreserve()
-            self._wake()
-            raise
+                return await pool.getconn()
+            except PoolTimeout:
+                raise pool.unserved() from None
+            except PoolClosed:
+                error = pool.cause()
+                if error is not None:
+                    raise error from None
 
-    def give_back(self, connection: Connection) -> None:
-        connection.touch()
-        self._idle.append(connection)
-        if self._waiters:
-            self._wake()
-        elif len(self._idle) > 1:
-            self._close_long_idle()
+    async def give_back(self, connection: AsyncConnection) -> None:
+        await connection.owner.putconn(connection)
 
-    def discard(self, connection: Connection) -> None:
-        connection.close()
-        self._unreserve()
-        self._wake()
+    async def discard(self, connection: AsyncConnection) -> None:
+        connection.pgconn.finish()
+        await connection.owner.putconn(connection)
 
-    def _wake(self) -> None:
-        while self._waiters:
-            try:
-                loop, woken = self._waiters.popleft()
-            except IndexError:
-                return
-            if woken.done():
-                continue
-            try:
-                loop.call_soon_threadsafe(_settle, woken)
-            except RuntimeError:  # its loop is closed
-                continue
-            return
+    async def close(self) -> None:
+        """Closes the connections of this event loop, and of those that have ended."""
+        pool = self._pools.pop(asyncio.get_running_loop(), None)
+        if pool is not None and not pool.is_foreign():
+            await pool.close()
+        self.close_idle()
+
+    def close_idle(self) -> None:
+        """Closes the connections of event loops that have ended."""
+        for loop, pool in list(self._pools.items()):
+            if loop.is_closed():
+                self._pools.pop(loop, None)
+                if not pool.is_foreign():
+                    pool.abandon()
 
 
-def _settle(woken: asyncio.Future[Any]) -> None:
-    if not woken.done():
-        woken.set_result(None)
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Ends the threads of the pools while there still is an interpreter for them to run in."""
+    for pool in list(_pools):
+        with contextlib.suppress(psycopg.Error):
+            pool.close_idle()
+
+
+def _is_not_said_otherwise(record: logging.LogRecord) -> bool:
+    """Keeps back psycopg_pool's warnings of connections that are lost or cannot be made: the client has its own."""
+    if record.levelno != logging.WARNING:
+        return True
+    message = record.getMessage()
+    # The name of a pool, or the kind of a connection.
+    return "'pg_stash-" not in message and f"<{Connection.__module__}." not in message
+
+
+logging.getLogger("psycopg.pool").addFilter(_is_not_said_otherwise)

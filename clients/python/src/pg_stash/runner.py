@@ -51,8 +51,8 @@ class Runner:
             seconds is logged. Otherwise they raise psycopg.OperationalError.
         serializer: for values that are no str, int, bytes or JSON; pickle by default.
         json: whether None, bool, float, list and dict are stored as jsonb, where a dict's keys lose their order.
-        max_connections: of this process. They are opened when they are needed, and closed when unused for `max_idle`
-            seconds.
+        max_connections: of this process, or of an event loop. They are opened when they are needed; when some are
+            unused, one of them is closed every `max_idle` seconds.
         timeout, connect_timeout: seconds that a call, and an attempt to connect, may take.
         prepare: whether to prepare statements; None: where there is no pooler between client and server.
         retry_interval: seconds after a lost connection in which calls fail at once.
@@ -69,7 +69,7 @@ class Runner:
         self.calls = Calls(cache, self._codec)
 
     def close_idle(self) -> None:
-        """Closes the connections that are not in use."""
+        """Closes the connections that are not in use; of coroutines' those whose event loop has ended."""
         self._pool.close_idle()
 
     def use_serializer(self, serializer: Serializer) -> None:
@@ -81,8 +81,8 @@ class Runner:
         return self._fail_open and call.otherwise is not REQUIRED and self._outage.blocks()
 
     def _may_repeat(self, error: psycopg.Error, calls: Sequence[Call[Any]]) -> bool:
-        """Whether calls are sent again over a new connection, after one that had been idle turned out to be lost: the
-        server was restarted, or something on the way has cut it off."""
+        """Whether calls are sent again over another connection, after one that was there before turned out to be lost:
+        the server was restarted, or something on the way has cut it off."""
         return errors.was_not_run(error) or (
             not isinstance(error, errors.TimedOut) and all(call.statement.repeatable for call in calls)
         )

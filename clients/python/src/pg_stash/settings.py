@@ -17,7 +17,7 @@ class Settings:
 
     conninfo: str
     max_connections: int = 10
-    """Connections of a process at most. Further calls wait for one, for `timeout`."""
+    """Connections of a process, or of an event loop, at most. Further calls wait for one, for `timeout`."""
     timeout: float = 5.0
     """Seconds that a call may take. The time of a claim's `wait` comes on top."""
     connect_timeout: float = 3.0
@@ -25,7 +25,7 @@ class Settings:
     prepare: bool | None = None
     """Whether to prepare statements. None: unless a pooler is between client and server."""
     max_idle: float = 300.0
-    """Seconds after which an unused connection is closed."""
+    """Seconds after which one of the unused connections is closed."""
 
 
 def conninfo(url: str | None, parameters: Mapping[str, Any] | None = None) -> str:
