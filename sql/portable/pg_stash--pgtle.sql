@@ -2592,13 +2592,6 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._note_row() IS 'invalidates the tags of a row, for triggers on watched tables';
 
-CREATE OR REPLACE FUNCTION cache._tag_of_trigger(arguments bytea) RETURNS text
-LANGUAGE sql STABLE AS $body$
-    SELECT pg_catalog.convert_from(pg_catalog.substr($1, 1, pg_catalog.octet_length($1) OPERATOR(pg_catalog.-) 1),
-        pg_catalog.getdatabaseencoding())
-$body$;
-COMMENT ON FUNCTION cache._tag_of_trigger(bytea) IS 'the tag in the arguments of a trigger on a watched table';
-
 CREATE OR REPLACE VIEW cache.watched AS
 SELECT DISTINCT t.tgrelid::pg_catalog.regclass AS relation,
     CASE WHEN t.tgnargs = 1 THEN
@@ -2834,7 +2827,7 @@ BEGIN
             PERFORM cache._error('key with row security', read.relation);
         END IF;
         tag := (
-            SELECT min(cache._tag_of_trigger(t.tgargs))
+            SELECT min(convert_from(substr(t.tgargs, 1, octet_length(t.tgargs) - 1), getdatabaseencoding()))
             FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
             WHERE t.tgrelid = read.oid AND p.pronamespace = 'cache'::regnamespace AND p.proname IN ('_note_table', '_note_row')
                 AND t.tgnargs = 1 AND t.tgtype & 4 = 4 AND t.tgenabled <> 'D' AND t.tgargs NOT LIKE '%{%'::bytea

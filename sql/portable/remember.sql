@@ -82,7 +82,7 @@ BEGIN
             PERFORM cache._error('key with row security', read.relation);
         END IF;
         tag := (
-            SELECT min(cache._tag_of_trigger(t.tgargs))
+            SELECT min(convert_from(substr(t.tgargs, 1, octet_length(t.tgargs) - 1), getdatabaseencoding()))
             FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
             WHERE t.tgrelid = read.oid AND p.pronamespace = 'cache'::regnamespace AND p.proname IN ('_note_table', '_note_row')
                 AND t.tgnargs = 1 AND t.tgtype & 4 = 4 AND t.tgenabled <> 'D' AND t.tgargs NOT LIKE '%{%'::bytea

@@ -55,13 +55,6 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._note_row() IS 'invalidates the tags of a row, for triggers on watched tables';
 
-CREATE OR REPLACE FUNCTION cache._tag_of_trigger(arguments bytea) RETURNS text
-LANGUAGE sql STABLE AS $body$
-    SELECT pg_catalog.convert_from(pg_catalog.substr($1, 1, pg_catalog.octet_length($1) OPERATOR(pg_catalog.-) 1),
-        pg_catalog.getdatabaseencoding())
-$body$;
-COMMENT ON FUNCTION cache._tag_of_trigger(bytea) IS 'the tag in the arguments of a trigger on a watched table';
-
 CREATE OR REPLACE VIEW cache.watched AS
 SELECT DISTINCT t.tgrelid::pg_catalog.regclass AS relation,
     CASE WHEN t.tgnargs = 1 THEN
