@@ -235,6 +235,19 @@ fn what_has_changed_since_the_claim_is_not_filled_over() {
         });
         assert_eq!(s.ask("SELECT cache.get('k')"), None, "round {round}");
     }
+    // A delete that comes when the fill has stored the value, and not committed.
+    for delete in ["cache.delete('k')", "cache.delete_many(ARRAY['k'])"] {
+        let lease = lease_of(&mut s, "'k'");
+        s.run("BEGIN");
+        assert!(fill(&mut s, &lease, "'old'::text"));
+        thread::scope(|scope| {
+            let deleter = scope.spawn(|| db.session().run(&format!("SELECT {delete}")));
+            thread::sleep(Duration::from_millis(50));
+            s.run("COMMIT");
+            deleter.join().expect("it deletes");
+        });
+        assert_eq!(s.ask("SELECT cache.get('k')"), None, "{delete}");
+    }
     // The same where there was no entry.
     s.run("SELECT cache.clear()");
     other.run("BEGIN; SELECT cache.delete('k')");

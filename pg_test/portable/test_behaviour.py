@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 
 import psycopg
@@ -36,6 +37,22 @@ class Leases(Case):
         self.assertEqual(other.rows("SELECT * FROM cache.claim('k')"), [("miss", None, None)])
         s.run("ROLLBACK")
         self.assertIsNotNone(other.value("SELECT lease FROM cache.claim('k')"))
+
+    def test_a_delete_waits_for_a_fill_that_has_not_committed(self):
+        s, filler = self.session(), self.session()
+        for delete in ("cache.delete('k')", "cache.delete_many(ARRAY['k'])", "cache.delete_prefix('k')", "cache.clear()"):
+            token = filler.value("SELECT lease FROM cache.claim('k')")
+            filler.run("BEGIN")
+            self.assertTrue(filler.value("SELECT cache.fill(%s, 'old'::text)", token))
+            deleter = self.session()
+            thread = threading.Thread(target=deleter.run, args=(f"SELECT {delete}",))
+            thread.start()
+            waits = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s"
+            while thread.is_alive() and self.admin.value(waits, deleter.pid) != "Lock":
+                time.sleep(0.01)
+            filler.run("COMMIT")
+            thread.join()
+            self.assertIsNone(s.value("SELECT cache.get('k')"), delete)
 
 
 class Sweeping(Case):

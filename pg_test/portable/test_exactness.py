@@ -160,6 +160,24 @@ class Exactness(Case):
         s.run("SELECT cache.set('k', 'again', tags => ARRAY['a'])")
         self.assertEqual(s.value("SELECT cache.get('k')"), "again")
 
+    def test_an_heir_of_a_watched_table_notices_what_comes_from_above_both(self):
+        s = self.session()
+        s.run("CREATE TABLE top (n integer); CREATE TABLE middle () INHERITS (top); CREATE TABLE low () INHERITS (middle)")
+        s.run("INSERT INTO low VALUES (1)")
+        s.run("SELECT cache.watch('middle')")
+        s.run("SELECT cache.clock()")
+        s.run("SELECT cache.set('k', 'x', tags => ARRAY['public.middle'])")
+        self.assertEqual(s.value("SELECT cache.get('k')"), "x")
+        s.run("UPDATE top SET n = 2")
+        self.assertIsNone(s.value("SELECT cache.get('k')"))
+
+    def test_what_unwatch_leaves_to_an_heir(self):
+        s = self.session()
+        s.run("CREATE TABLE mother (n integer); CREATE TABLE child () INHERITS (mother)")
+        s.run("SELECT cache.watch('mother'), cache.watch('child')")
+        s.run("SELECT cache.unwatch('mother')")
+        self.assertEqual(s.column("SELECT tag FROM cache.watched"), ["public.child"])
+
     def test_forgetting_invalidations_brings_nothing_back(self):
         s = self.watched()
         s.run("SELECT cache.clock()")

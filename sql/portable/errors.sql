@@ -93,6 +93,7 @@ BEGIN
     WHEN 'invalid lease' THEN
         said := 'invalid lease';
         hint := 'Pass what cache.claim() returned as lease, in the same database.';
+    WHEN 'long lease' THEN said := 'lease must not be longer than one hour';
     WHEN 'lease used' THEN
         said := 'lease has been used';
         hint := 'Claim the key anew to make another value.';
@@ -109,11 +110,12 @@ BEGIN
         said := 'cannot remember a query that calls volatile function ' || args[1];
         hint := 'What the query returns must depend on nothing but tables and parameters. Pass what varies as args.';
     WHEN 'session function' THEN
-        said := format('cannot remember a query that calls function %s, whose result depends on the session', args[1]);
-        hint := 'Pass what the session knows as args.';
+        said := format('cannot remember a query that calls function %s, whose result may depend on the session', args[1]);
+        hint := 'Pass what the session knows as args, or a key that tells apart whatever the function''s result depends on.';
     WHEN 'time function' THEN
         said := format('cannot remember a query that calls function %s, whose result depends on the time', args[1]);
         hint := 'Say with ttl how long the result is good, or pass the time as args.';
+    WHEN 'temporary table' THEN said := format('cannot remember a query that reads temporary table %s', args[1]);
     WHEN 'key with row security' THEN
         said := format('key must be null: row-level security is enabled on table %s', args[1]);
         hint := 'Leave key out: the key is then made for each user.';
@@ -123,6 +125,13 @@ BEGIN
         state := '42809';
         said := format('cannot watch "%s": it is not a table', args[1]);
         hint := 'Watch the tables that it is made from.';
+    WHEN 'watch in one snapshot' THEN
+        state := '25001';
+        said := 'cannot watch a table in a transaction that keeps one snapshot';
+        hint := 'Use the isolation level READ COMMITTED.';
+    WHEN 'not in a tag' THEN
+        said := format('column "%s" of type %s cannot be part of a tag', args[1], args[2]);
+        hint := 'The text of its values depends on settings of the session.';
     WHEN 'no such column' THEN
         state := '42703';
         said := format('column "%s" of relation "%s" does not exist', args[1], args[2]);

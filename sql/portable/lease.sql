@@ -66,14 +66,21 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._take_lease(text, text, interval, text) IS 'takes a lease, unless somebody has it';
 
--- Notes that a lease has been used, and returns it. Returns no row where it is lost: past its deadline, taken over, ended
--- or given back.
-CREATE OR REPLACE FUNCTION cache._use_lease(nonce uuid) RETURNS SETOF cache._leases
+-- A lease. Returns no row where it is lost: past its deadline, taken over, ended or given back.
+CREATE OR REPLACE FUNCTION cache._held_lease(nonce uuid) RETURNS SETOF cache._leases
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
     IF EXISTS (SELECT FROM cache._leases AS l WHERE l.nonce = $1 AND l.is_used) THEN
         PERFORM cache._error('lease used');
     END IF;
+    RETURN QUERY SELECT l.* FROM cache._leases AS l WHERE l.nonce = $1 AND l.deadline > clock_timestamp();
+END $body$;
+COMMENT ON FUNCTION cache._held_lease(uuid) IS 'a lease that is not lost';
+
+-- Notes that a lease has been used, and returns it. Returns no row where it is lost.
+CREATE OR REPLACE FUNCTION cache._use_lease(nonce uuid) RETURNS SETOF cache._leases
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
     RETURN QUERY UPDATE cache._leases AS l SET is_used = true WHERE l.ctid = ANY (ARRAY(
         SELECT h.ctid FROM cache._leases AS h WHERE h.nonce = $1 AND h.deadline > clock_timestamp() FOR UPDATE SKIP LOCKED))
     RETURNING l.*;
@@ -89,19 +96,30 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._end_lease(uuid) IS 'gives a lease back';
 
--- Ends the leases of keys, or of all that start with a prefix. Those that have ended are left alone: a row that this
--- transaction has locked could not be taken by others.
+-- Ends the leases of keys, or of all that start with a prefix, whose entries have just been deleted. Those that have ended are
+-- left alone: a row that this transaction has locked could not be taken by others. One that is locked is being filled, with
+-- a value that no look for the entry has found: the delete waits for it, as it does for those that it has found.
 CREATE OR REPLACE FUNCTION cache._end_leases(cache text, keys text[], prefix text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    held text[];
+    filled text[];
 BEGIN
     IF keys IS NOT NULL THEN
-        DELETE FROM cache._leases AS l WHERE l.ctid = ANY (ARRAY(
-            SELECT h.ctid FROM cache._leases AS h WHERE h.cache = $1 AND h.key = ANY (keys)
-                AND NOT h.is_used AND h.deadline > clock_timestamp() FOR UPDATE SKIP LOCKED));
+        held := ARRAY(SELECT l.key FROM cache._leases AS l WHERE l.cache = $1 AND l.key = ANY (keys)
+            AND NOT l.is_used AND l.deadline > clock_timestamp());
     ELSE
-        DELETE FROM cache._leases AS l WHERE l.ctid = ANY (ARRAY(
-            SELECT h.ctid FROM cache._leases AS h WHERE h.cache = $1 AND starts_with(h.key, prefix)
-                AND NOT h.is_used AND h.deadline > clock_timestamp() FOR UPDATE SKIP LOCKED));
+        held := ARRAY(SELECT l.key FROM cache._leases AS l WHERE l.cache = $1 AND starts_with(l.key, prefix)
+            AND NOT l.is_used AND l.deadline > clock_timestamp());
+    END IF;
+    IF cardinality(held) = 0 THEN
+        RETURN;
+    END IF;
+    PERFORM FROM cache._leases AS l WHERE l.cache = $1 AND l.key = ANY (held) ORDER BY l.key FOR UPDATE;
+    filled := ARRAY(SELECT l.key FROM cache._leases AS l WHERE l.cache = $1 AND l.key = ANY (held) AND l.is_used ORDER BY l.key);
+    DELETE FROM cache._leases AS l WHERE l.cache = $1 AND l.key = ANY (held) AND NOT l.is_used;
+    IF cardinality(filled) > 0 THEN
+        EXECUTE format('DELETE FROM cache.%I WHERE key = ANY ($1)', cache._table($1)) USING filled;
     END IF;
 END $body$;
 COMMENT ON FUNCTION cache._end_leases(text, text[], text) IS 'ends the leases of what is deleted';
@@ -162,6 +180,8 @@ BEGIN
         PERFORM cache._error('null argument', CASE WHEN $2 IS NULL THEN 'lease' ELSE 'wait' END);
     ELSIF $2 <= '0' THEN
         PERFORM cache._error('not positive', 'lease');
+    ELSIF $2 > '1 hour' THEN
+        PERFORM cache._error('long lease');
     ELSIF $3 < '0' THEN
         PERFORM cache._error('negative', 'wait');
     END IF;
@@ -221,7 +241,7 @@ BEGIN
     IF num_nulls($2, $3, $4, $5) = 4 THEN
         PERFORM cache._nonce($1), cache._error('null value');
     END IF;
-    SELECT * INTO lease FROM cache._use_lease(cache._nonce($1));
+    SELECT * INTO lease FROM cache._held_lease(cache._nonce($1));
     IF NOT FOUND OR NOT cache._exists(lease.cache) THEN
         RETURN false;
     END IF;
@@ -229,8 +249,16 @@ BEGIN
         (extract(epoch FROM filled_at - lease.as_of) * 1000000)::bigint);
     IF NOT is_stored THEN
         PERFORM cache._end_lease(lease.nonce);
+        RETURN false;
     END IF;
-    RETURN is_stored;
+    -- Asked once the entry is there: a delete from now on waits for it, and one before has ended the lease.
+    PERFORM FROM cache._use_lease(lease.nonce);
+    IF NOT FOUND THEN
+        -- To delete it takes a privilege that a fill does not need.
+        EXECUTE format($$UPDATE cache.%I SET expires_at = '-infinity' WHERE key = $1$$, cache._table(lease.cache)) USING lease.key;
+        RETURN false;
+    END IF;
+    RETURN true;
 END $body$;
 COMMENT ON FUNCTION cache._fill(bytea, text, jsonb, bytea, bigint, interval, interval, text[]) IS 'stores what was computed, for all forms of fill';
 

@@ -125,6 +125,7 @@ BEGIN
     WHEN 'invalid lease' THEN
         said := 'invalid lease';
         hint := 'Pass what cache.claim() returned as lease, in the same database.';
+    WHEN 'long lease' THEN said := 'lease must not be longer than one hour';
     WHEN 'lease used' THEN
         said := 'lease has been used';
         hint := 'Claim the key anew to make another value.';
@@ -141,11 +142,12 @@ BEGIN
         said := 'cannot remember a query that calls volatile function ' || args[1];
         hint := 'What the query returns must depend on nothing but tables and parameters. Pass what varies as args.';
     WHEN 'session function' THEN
-        said := format('cannot remember a query that calls function %s, whose result depends on the session', args[1]);
-        hint := 'Pass what the session knows as args.';
+        said := format('cannot remember a query that calls function %s, whose result may depend on the session', args[1]);
+        hint := 'Pass what the session knows as args, or a key that tells apart whatever the function''s result depends on.';
     WHEN 'time function' THEN
         said := format('cannot remember a query that calls function %s, whose result depends on the time', args[1]);
         hint := 'Say with ttl how long the result is good, or pass the time as args.';
+    WHEN 'temporary table' THEN said := format('cannot remember a query that reads temporary table %s', args[1]);
     WHEN 'key with row security' THEN
         said := format('key must be null: row-level security is enabled on table %s', args[1]);
         hint := 'Leave key out: the key is then made for each user.';
@@ -155,6 +157,13 @@ BEGIN
         state := '42809';
         said := format('cannot watch "%s": it is not a table', args[1]);
         hint := 'Watch the tables that it is made from.';
+    WHEN 'watch in one snapshot' THEN
+        state := '25001';
+        said := 'cannot watch a table in a transaction that keeps one snapshot';
+        hint := 'Use the isolation level READ COMMITTED.';
+    WHEN 'not in a tag' THEN
+        said := format('column "%s" of type %s cannot be part of a tag', args[1], args[2]);
+        hint := 'The text of its values depends on settings of the session.';
     WHEN 'no such column' THEN
         state := '42703';
         said := format('column "%s" of relation "%s" does not exist', args[1], args[2]);
@@ -2023,14 +2032,21 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._take_lease(text, text, interval, text) IS 'takes a lease, unless somebody has it';
 
--- Notes that a lease has been used, and returns it. Returns no row where it is lost: past its deadline, taken over, ended
--- or given back.
-CREATE OR REPLACE FUNCTION cache._use_lease(nonce uuid) RETURNS SETOF cache._leases
+-- A lease. Returns no row where it is lost: past its deadline, taken over, ended or given back.
+CREATE OR REPLACE FUNCTION cache._held_lease(nonce uuid) RETURNS SETOF cache._leases
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
     IF EXISTS (SELECT FROM cache._leases AS l WHERE l.nonce = $1 AND l.is_used) THEN
         PERFORM cache._error('lease used');
     END IF;
+    RETURN QUERY SELECT l.* FROM cache._leases AS l WHERE l.nonce = $1 AND l.deadline > clock_timestamp();
+END $body$;
+COMMENT ON FUNCTION cache._held_lease(uuid) IS 'a lease that is not lost';
+
+-- Notes that a lease has been used, and returns it. Returns no row where it is lost.
+CREATE OR REPLACE FUNCTION cache._use_lease(nonce uuid) RETURNS SETOF cache._leases
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
     RETURN QUERY UPDATE cache._leases AS l SET is_used = true WHERE l.ctid = ANY (ARRAY(
         SELECT h.ctid FROM cache._leases AS h WHERE h.nonce = $1 AND h.deadline > clock_timestamp() FOR UPDATE SKIP LOCKED))
     RETURNING l.*;
@@ -2046,19 +2062,30 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._end_lease(uuid) IS 'gives a lease back';
 
--- Ends the leases of keys, or of all that start with a prefix. Those that have ended are left alone: a row that this
--- transaction has locked could not be taken by others.
+-- Ends the leases of keys, or of all that start with a prefix, whose entries have just been deleted. Those that have ended are
+-- left alone: a row that this transaction has locked could not be taken by others. One that is locked is being filled, with
+-- a value that no look for the entry has found: the delete waits for it, as it does for those that it has found.
 CREATE OR REPLACE FUNCTION cache._end_leases(cache text, keys text[], prefix text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    held text[];
+    filled text[];
 BEGIN
     IF keys IS NOT NULL THEN
-        DELETE FROM cache._leases AS l WHERE l.ctid = ANY (ARRAY(
-            SELECT h.ctid FROM cache._leases AS h WHERE h.cache = $1 AND h.key = ANY (keys)
-                AND NOT h.is_used AND h.deadline > clock_timestamp() FOR UPDATE SKIP LOCKED));
+        held := ARRAY(SELECT l.key FROM cache._leases AS l WHERE l.cache = $1 AND l.key = ANY (keys)
+            AND NOT l.is_used AND l.deadline > clock_timestamp());
     ELSE
-        DELETE FROM cache._leases AS l WHERE l.ctid = ANY (ARRAY(
-            SELECT h.ctid FROM cache._leases AS h WHERE h.cache = $1 AND starts_with(h.key, prefix)
-                AND NOT h.is_used AND h.deadline > clock_timestamp() FOR UPDATE SKIP LOCKED));
+        held := ARRAY(SELECT l.key FROM cache._leases AS l WHERE l.cache = $1 AND starts_with(l.key, prefix)
+            AND NOT l.is_used AND l.deadline > clock_timestamp());
+    END IF;
+    IF cardinality(held) = 0 THEN
+        RETURN;
+    END IF;
+    PERFORM FROM cache._leases AS l WHERE l.cache = $1 AND l.key = ANY (held) ORDER BY l.key FOR UPDATE;
+    filled := ARRAY(SELECT l.key FROM cache._leases AS l WHERE l.cache = $1 AND l.key = ANY (held) AND l.is_used ORDER BY l.key);
+    DELETE FROM cache._leases AS l WHERE l.cache = $1 AND l.key = ANY (held) AND NOT l.is_used;
+    IF cardinality(filled) > 0 THEN
+        EXECUTE format('DELETE FROM cache.%I WHERE key = ANY ($1)', cache._table($1)) USING filled;
     END IF;
 END $body$;
 COMMENT ON FUNCTION cache._end_leases(text, text[], text) IS 'ends the leases of what is deleted';
@@ -2119,6 +2146,8 @@ BEGIN
         PERFORM cache._error('null argument', CASE WHEN $2 IS NULL THEN 'lease' ELSE 'wait' END);
     ELSIF $2 <= '0' THEN
         PERFORM cache._error('not positive', 'lease');
+    ELSIF $2 > '1 hour' THEN
+        PERFORM cache._error('long lease');
     ELSIF $3 < '0' THEN
         PERFORM cache._error('negative', 'wait');
     END IF;
@@ -2178,7 +2207,7 @@ BEGIN
     IF num_nulls($2, $3, $4, $5) = 4 THEN
         PERFORM cache._nonce($1), cache._error('null value');
     END IF;
-    SELECT * INTO lease FROM cache._use_lease(cache._nonce($1));
+    SELECT * INTO lease FROM cache._held_lease(cache._nonce($1));
     IF NOT FOUND OR NOT cache._exists(lease.cache) THEN
         RETURN false;
     END IF;
@@ -2186,8 +2215,16 @@ BEGIN
         (extract(epoch FROM filled_at - lease.as_of) * 1000000)::bigint);
     IF NOT is_stored THEN
         PERFORM cache._end_lease(lease.nonce);
+        RETURN false;
     END IF;
-    RETURN is_stored;
+    -- Asked once the entry is there: a delete from now on waits for it, and one before has ended the lease.
+    PERFORM FROM cache._use_lease(lease.nonce);
+    IF NOT FOUND THEN
+        -- To delete it takes a privilege that a fill does not need.
+        EXECUTE format($$UPDATE cache.%I SET expires_at = '-infinity' WHERE key = $1$$, cache._table(lease.cache)) USING lease.key;
+        RETURN false;
+    END IF;
+    RETURN true;
 END $body$;
 COMMENT ON FUNCTION cache._fill(bytea, text, jsonb, bytea, bigint, interval, interval, text[]) IS 'stores what was computed, for all forms of fill';
 
@@ -2504,41 +2541,53 @@ END $body$;
 CREATE OR REPLACE FUNCTION cache._note_table() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
-    -- A truncated table has no rows left to tell the tags by: all tags are invalid.
-    PERFORM cache._invalidate(ARRAY[CASE WHEN TG_OP = 'TRUNCATE' AND TG_ARGV[0] LIKE '%{%' THEN '' ELSE TG_ARGV[0] END]);
+    -- A truncated table has no rows left to tell the tags by: all tags are invalid. Without a tag it is somebody's own trigger.
+    IF TG_NARGS = 1 THEN
+        PERFORM cache._invalidate(ARRAY[CASE WHEN TG_OP = 'TRUNCATE' AND TG_ARGV[0] LIKE '%{%' THEN '' ELSE TG_ARGV[0] END]);
+    END IF;
     RETURN NULL;
 END $body$;
 COMMENT ON FUNCTION cache._note_table() IS 'invalidates the tag of a table, for triggers on watched tables';
 
-CREATE OR REPLACE FUNCTION cache._tag_of_row(pattern text, row_values jsonb) RETURNS text
-LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $body$
-DECLARE
-    column_name text;
-    tag text := pattern;
-BEGIN
-    FOR column_name IN SELECT DISTINCT m[1] FROM regexp_matches(pattern, '\{([^{}]+)\}', 'g') AS m LOOP
-        IF NOT row_values ? column_name THEN
-            PERFORM cache._error('no column of row', column_name);
-        END IF;
-        tag := replace(tag, '{' || column_name || '}', row_values ->> column_name);
-    END LOOP;
-    RETURN tag;
-END $body$;
-COMMENT ON FUNCTION cache._tag_of_row(text, jsonb)
-    IS 'a tag with the values of a row in the place of their columns'' names; NULL where one is';
-
+-- A value has the text of a cast. Where somebody might have made that cast himself, it would run with the rights of the
+-- cache's owner, so it has the text that the type's own output function makes.
 CREATE OR REPLACE FUNCTION cache._note_row() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
+    -- The tag for format(), with a value in each place of a column.
+    pattern CONSTANT text := regexp_replace(replace(TG_ARGV[0], '%', '%%'), '\{[^{}]+\}', '%s', 'g');
+    missing text;
+    query text;
+    row_values text[];
     tags text[] := '{}';
 BEGIN
+    IF TG_NARGS <> 1 THEN
+        RETURN NULL;
+    END IF;
+    SELECT format('SELECT ARRAY[%s]::text[]', string_agg(
+            format(CASE WHEN a.atttypid < 16384 THEN '($1).%I::text' ELSE 'CASE WHEN ($1).%1$I IS NOT NULL THEN concat(($1).%1$I) END' END, m.names[1]),
+            ', ' ORDER BY m.place)),
+        min(m.names[1]) FILTER (WHERE a.attname IS NULL)
+    INTO query, missing
+    FROM regexp_matches(TG_ARGV[0], '\{([^{}]+)\}', 'g') WITH ORDINALITY AS m (names, place)
+    LEFT JOIN pg_attribute AS a ON a.attrelid = TG_RELID AND a.attname = m.names[1] AND a.attnum > 0 AND NOT a.attisdropped;
+    IF missing IS NOT NULL THEN
+        PERFORM cache._error('no column of row', missing);
+    END IF;
+    -- Where one of the values is NULL, nothing has the tag.
     IF TG_OP <> 'INSERT' THEN
-        tags := tags || cache._tag_of_row(TG_ARGV[0], to_jsonb(old));
+        EXECUTE query INTO row_values USING old;
+        IF array_position(row_values, NULL) IS NULL THEN
+            tags := tags || format(pattern, VARIADIC row_values);
+        END IF;
     END IF;
     IF TG_OP <> 'DELETE' THEN
-        tags := tags || cache._tag_of_row(TG_ARGV[0], to_jsonb(new));
+        EXECUTE query INTO row_values USING new;
+        IF array_position(row_values, NULL) IS NULL THEN
+            tags := tags || format(pattern, VARIADIC row_values);
+        END IF;
     END IF;
-    PERFORM cache._invalidate(array_remove(tags, NULL));
+    PERFORM cache._invalidate(tags);
     RETURN NULL;
 END $body$;
 COMMENT ON FUNCTION cache._note_row() IS 'invalidates the tags of a row, for triggers on watched tables';
@@ -2554,12 +2603,29 @@ SELECT DISTINCT t.tgrelid::pg_catalog.regclass AS relation,
 FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid
 WHERE p.pronamespace = 'cache'::pg_catalog.regnamespace AND p.proname IN ('_note_table', '_note_row')
-    AND t.tgparentid = 0 AND t.tgtype & 4 = 4
+    AND t.tgnargs = 1 AND t.tgparentid = 0 AND t.tgtype & 4 = 4
     -- What an heir has from its parent was not asked for.
     AND NOT EXISTS (
         SELECT FROM pg_catalog.pg_inherits AS i JOIN pg_catalog.pg_trigger AS parent ON parent.tgrelid = i.inhparent
         WHERE i.inhrelid = t.tgrelid AND parent.tgname = t.tgname);
 GRANT SELECT ON cache.watched TO PUBLIC;
+
+-- Makes a trigger that is not there, to fire always or only where replication applies changes; one that is there may have to
+-- fire always from now on, unless somebody has switched it off. Returns whether it was made.
+CREATE OR REPLACE FUNCTION cache._add_trigger(relation regclass, name text, action text, firing text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+DECLARE
+    firing_now "char" := (SELECT t.tgenabled FROM pg_trigger AS t WHERE t.tgrelid = relation AND t.tgname = name);
+BEGIN
+    IF firing_now IS NULL THEN
+        EXECUTE format('CREATE TRIGGER %I AFTER %s', name, action);
+    END IF;
+    IF firing_now IS NULL OR firing = 'ALWAYS' AND firing_now = 'R' THEN
+        EXECUTE format('ALTER TABLE %s ENABLE %s TRIGGER %I', relation, firing, name);
+    END IF;
+    RETURN firing_now IS NULL;
+END $body$;
+COMMENT ON FUNCTION cache._add_trigger(regclass, text, text, text) IS 'makes a trigger on a watched table';
 
 CREATE OR REPLACE FUNCTION cache.watch(relation regclass, tag text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $body$
@@ -2569,10 +2635,13 @@ DECLARE
     pattern text := tag;
     is_by_row boolean;
     trigger_name text;
+    members regclass[];
     member regclass;
-    column_name text;
-    is_new boolean := false;
+    wrong record;
+    has_parent boolean;
     is_foreign boolean;
+    is_partition boolean;
+    is_new boolean := false;
 BEGIN
     IF relation IS NULL THEN
         PERFORM cache._error('null argument', 'relation');
@@ -2585,38 +2654,52 @@ BEGIN
         PERFORM cache._error('no such relation', relation::oid::text);
     ELSIF kind NOT IN ('r', 'p') THEN
         PERFORM cache._error('not watchable', relation::text);
+    ELSIF cache._has_one_snapshot() THEN
+        PERFORM cache._error('watch in one snapshot');
     END IF;
-    FOR column_name IN SELECT m[1] FROM regexp_matches(pattern, '\{([^{}]*)\}', 'g') AS m LOOP
-        IF NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = relation AND a.attname = column_name
-            AND a.attnum > 0 AND NOT a.attisdropped)
-        THEN
-            PERFORM cache._error('no such column', column_name, relation::text);
+    FOR wrong IN
+        SELECT m.names[1] AS name, a.attname IS NULL AS is_missing, format_type(a.atttypid, NULL) AS type
+        FROM regexp_matches(pattern, '\{([^{}]*)\}', 'g') AS m (names)
+        LEFT JOIN pg_attribute AS a ON a.attrelid = relation AND a.attname = m.names[1] AND a.attnum > 0 AND NOT a.attisdropped
+        LEFT JOIN pg_type AS t ON t.oid = a.atttypid
+        LEFT JOIN pg_proc AS p ON p.oid = t.typoutput
+        WHERE a.attname IS NULL OR p.provolatile <> 'i'
+            OR a.atttypid IN ('float4'::regtype, 'float8'::regtype, 'bytea'::regtype)
+        ORDER BY a.attname IS NOT NULL
+    LOOP
+        IF wrong.is_missing THEN
+            PERFORM cache._error('no such column', wrong.name, relation::text);
+        ELSE
+            PERFORM cache._error('not in a tag', wrong.name, wrong.type);
         END IF;
     END LOOP;
+    members := ARRAY(SELECT relation UNION SELECT cache._inheritors(relation));
+    -- A statement on a table above fires none of the triggers for each statement that the tables below have.
+    has_parent := EXISTS (SELECT FROM pg_inherits AS i WHERE i.inhrelid = ANY (members) AND i.inhparent <> ALL (members));
     -- Triggers for each row are passed on to partitions, present and future ones. Those for each statement are not.
     is_by_row := kind = 'p' OR pattern LIKE '%{%';
     trigger_name := 'pg_stash_watch_' || left(md5(pattern), 16);
-    FOR member IN
-        SELECT relation UNION
-        SELECT t.relid FROM pg_partition_tree(relation) AS t UNION
-        SELECT * FROM cache._inheritors(relation)
-    LOOP
-        CONTINUE WHEN EXISTS (
-            SELECT FROM pg_trigger AS t WHERE t.tgrelid = member
-                AND t.tgname = trigger_name || CASE WHEN is_by_row THEN '_truncate' ELSE '' END);
-        is_new := true;
-        is_foreign := (SELECT c.relkind = 'f' FROM pg_class AS c WHERE c.oid = member);
-        IF NOT (SELECT c.relispartition AND member <> relation FROM pg_class AS c WHERE c.oid = member) THEN
-            EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE %s ON %s FOR EACH %s EXECUTE FUNCTION cache.%I(%L)',
-                trigger_name, CASE WHEN is_by_row OR is_foreign THEN '' ELSE 'OR TRUNCATE' END, member,
-                CASE WHEN is_by_row THEN 'ROW' ELSE 'STATEMENT' END,
-                CASE WHEN is_by_row THEN '_note_row' ELSE '_note_table' END, pattern);
-            EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', member, trigger_name);
+    FOREACH member IN ARRAY members LOOP
+        SELECT c.relkind = 'f', c.relispartition AND member <> relation INTO is_foreign, is_partition
+        FROM pg_class AS c WHERE c.oid = member;
+        IF NOT is_by_row THEN
+            -- Replication fires no triggers for each statement either.
+            is_new := cache._add_trigger(member, trigger_name || '_rows', format(
+                'INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION cache._note_table(%L)', member, pattern),
+                CASE WHEN has_parent THEN 'ALWAYS' ELSE 'REPLICA' END) OR is_new;
+            is_new := cache._add_trigger(member, trigger_name, format(
+                'INSERT OR UPDATE OR DELETE %s ON %s FOR EACH STATEMENT EXECUTE FUNCTION cache._note_table(%L)',
+                CASE WHEN is_foreign THEN '' ELSE 'OR TRUNCATE' END, member, pattern), 'ALWAYS') OR is_new;
+            CONTINUE;
         END IF;
-        IF is_by_row AND NOT is_foreign THEN
-            EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION cache._note_table(%L)',
-                trigger_name || '_truncate', member, pattern);
-            EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER %I', member, trigger_name || '_truncate');
+        IF NOT is_partition THEN
+            is_new := cache._add_trigger(member, trigger_name, format(
+                'INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION cache.%I(%L)', member,
+                CASE WHEN pattern LIKE '%{%' THEN '_note_row' ELSE '_note_table' END, pattern), 'ALWAYS') OR is_new;
+        END IF;
+        IF NOT is_foreign THEN
+            is_new := cache._add_trigger(member, trigger_name || '_truncate', format(
+                'TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION cache._note_table(%L)', member, pattern), 'ALWAYS') OR is_new;
         END IF;
     END LOOP;
     -- What was cached from the table before, nobody has watched over.
@@ -2650,6 +2733,7 @@ BEGIN
         FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid
         WHERE p.pronamespace = 'cache'::regnamespace AND p.proname IN ('_note_table', '_note_row') AND g.tgparentid = 0
             AND (g.tgrelid = $1 OR g.tgrelid IN (SELECT cache._inheritors($1)))
+            AND g.tgname IN (SELECT own.tgname FROM pg_trigger AS own WHERE own.tgrelid = $1)
     LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', t.tgname, t.on_table);
         is_watched := true;
@@ -2709,14 +2793,14 @@ BEGIN
         SELECT p.proname, p.provolatile, p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN ('current_setting',
             'pg_backend_pid', 'inet_client_addr', 'inet_client_port', 'pg_my_temp_schema') AS reads_session,
             p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN ('now', 'transaction_timestamp', 'statement_timestamp')
-                AS reads_time
+                AS reads_time, p.oid >= 16384 AND p.provolatile <> 'i' AS may_read_session
         FROM pg_proc AS p
         WHERE p.oid = ANY (functions) AND NOT (p.pronamespace = 'cache'::regnamespace AND p.proname = 'remember')
         ORDER BY p.proname
     LOOP
         IF called.provolatile = 'v' THEN
             PERFORM cache._error('volatile function', called.proname);
-        ELSIF called.reads_session AND NOT has_key THEN
+        ELSIF (called.reads_session OR called.may_read_session) AND NOT has_key THEN
             PERFORM cache._error('session function', called.proname);
         ELSIF called.reads_time AND NOT has_ttl THEN
             PERFORM cache._error('time function', called.proname);
@@ -2725,36 +2809,30 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._check_functions(oid[], boolean, boolean) IS 'raises an error where no table decides what a query returns';
 
--- The tag of each table that a query reads. Raises an error where there is none, or where the rows depend on who asks in a way that no
--- key tells: by a policy that calls a function of its own.
-CREATE OR REPLACE FUNCTION cache._tags_of(tables regclass[], functions oid[], has_key boolean, has_terms boolean) RETURNS text[]
+-- The tag of each table that a query reads. Raises an error where there is none, or where the rows depend on who asks, which a
+-- key that was given does not tell.
+CREATE OR REPLACE FUNCTION cache._tags_of(tables regclass[], has_key boolean, has_terms boolean) RETURNS text[]
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     read record;
     tag text;
     tags text[] := '{}';
-    own_function text;
 BEGIN
     FOR read IN
-        SELECT c.oid::regclass::text AS relation, c.oid, c.relrowsecurity
+        SELECT c.oid::regclass::text AS relation, c.oid, c.relrowsecurity, c.relpersistence
         FROM pg_class AS c WHERE c.oid = ANY ($1)
     LOOP
-        IF read.relrowsecurity THEN
-            IF has_key THEN
-                PERFORM cache._error('key with row security', read.relation);
-            END IF;
-            SELECT p.proname INTO own_function FROM pg_proc AS p
-            WHERE p.oid = ANY (functions) AND p.oid >= 16384 AND p.provolatile <> 'i'
-                AND NOT (p.pronamespace = 'cache'::regnamespace AND p.proname = 'remember');
-            IF FOUND THEN
-                PERFORM cache._error('session function', own_function);
-            END IF;
+        IF read.relpersistence = 't' THEN
+            PERFORM cache._error('temporary table', read.relation);
+        ELSIF read.relrowsecurity AND has_key THEN
+            PERFORM cache._error('key with row security', read.relation);
         END IF;
         tag := (
             SELECT min(convert_from(substr(t.tgargs, 1, octet_length(t.tgargs) - 1), getdatabaseencoding()))
             FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
             WHERE t.tgrelid = read.oid AND p.pronamespace = 'cache'::regnamespace AND p.proname IN ('_note_table', '_note_row')
-                AND t.tgtype & 4 = 4 AND t.tgenabled <> 'D' AND t.tgargs NOT LIKE '%{%'::bytea);
+                AND t.tgnargs = 1 AND t.tgtype & 4 = 4 AND t.tgenabled <> 'D' AND t.tgargs NOT LIKE '%{%'::bytea
+                AND t.tgname NOT LIKE '%\_rows');
         IF tag IS NOT NULL THEN
             tags := tags || tag;
         ELSIF NOT has_terms THEN
@@ -2763,7 +2841,7 @@ BEGIN
     END LOOP;
     RETURN tags;
 END $body$;
-COMMENT ON FUNCTION cache._tags_of(regclass[], oid[], boolean, boolean) IS 'the tags of tables that a query reads';
+COMMENT ON FUNCTION cache._tags_of(regclass[], boolean, boolean) IS 'the tags of tables that a query reads';
 
 -- An argument in the text form that its parameter's type reads.
 CREATE OR REPLACE FUNCTION cache._argument(arg jsonb, is_array boolean) RETURNS text
@@ -2841,8 +2919,12 @@ BEGIN
             COALESCE(pg_catalog.jsonb_array_length($2), 0)::pg_catalog.text);
     END IF;
     call := pg_catalog.concat('EXECUTE ', prepared, (
-        SELECT pg_catalog.concat('(', pg_catalog.string_agg(pg_catalog.quote_nullable(cache._argument(a.arg,
-            t.typcategory OPERATOR(pg_catalog.=) 'A')), ', ' ORDER BY a.place), ')')
+        SELECT pg_catalog.concat('(', pg_catalog.string_agg(pg_catalog.quote_nullable(
+            -- A string is a JSON value, too.
+            CASE WHEN t.oid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.json, pg_catalog.jsonb}'::pg_catalog.regtype[])
+                    AND pg_catalog.jsonb_typeof(a.arg) OPERATOR(pg_catalog.<>) 'null'
+                THEN a.arg::pg_catalog.text ELSE cache._argument(a.arg, t.typcategory OPERATOR(pg_catalog.=) 'A') END),
+            ', ' ORDER BY a.place), ')')
         FROM pg_catalog.jsonb_array_elements($2) WITH ORDINALITY AS a (arg, place)
         JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) types[a.place]
         HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0));
@@ -2853,7 +2935,7 @@ BEGIN
         PERFORM cache._error('locks rows');
     END IF;
     PERFORM cache._check_functions(functions, $3, $5);
-    tags := COALESCE(tags, '{}') OPERATOR(pg_catalog.||) cache._tags_of(ARRAY(SELECT cache._tables_of(nodes)), functions, $3, $4);
+    tags := COALESCE(tags, '{}') OPERATOR(pg_catalog.||) cache._tags_of(ARRAY(SELECT cache._tables_of(nodes)), $3, $4);
     PERFORM pg_catalog.set_config('pg_stash.computing',
         pg_catalog.jsonb_build_object('depth', depth, 'tags', pg_catalog.to_jsonb(tags))::pg_catalog.text, true);
     EXECUTE call INTO result;
@@ -2880,12 +2962,15 @@ BEGIN
     ELSIF pg_catalog.jsonb_typeof($2) OPERATOR(pg_catalog.<>) 'array' THEN
         PERFORM cache._error('args no array');
     END IF;
-    -- All that has a say in what the query means, or in how its values are written.
+    -- All that has a say in what the query means, or in how its values are written. A temporary table may stand in front of
+    -- another one.
     IF entry_key IS NULL THEN
         entry_key := pg_catalog.concat('remember:', pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(
-            pg_catalog.jsonb_build_array($1, $2, current_user, session_user, (
+            pg_catalog.jsonb_build_array($1, $2, current_user, session_user, pg_catalog.pg_my_temp_schema()::pg_catalog.text, (
                 SELECT pg_catalog.jsonb_agg(pg_catalog.current_setting(name)) FROM pg_catalog.unnest(ARRAY['search_path',
-                    'TimeZone', 'DateStyle', 'IntervalStyle', 'bytea_output', 'extra_float_digits', 'lc_monetary', 'lc_time']) AS name
+                    'TimeZone', 'DateStyle', 'IntervalStyle', 'bytea_output', 'extra_float_digits', 'lc_monetary', 'lc_numeric',
+                    'lc_time', 'default_text_search_config', 'timezone_abbreviations', 'transform_null_equals',
+                    'standard_conforming_strings', 'array_nulls', 'xmlbinary', 'xmloption']) AS name
             ))::pg_catalog.text, 'UTF8')), 'hex'));
     END IF;
     -- Who has written may hold a lock that the one who computes waits for.

@@ -47,14 +47,14 @@ BEGIN
         SELECT p.proname, p.provolatile, p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN ('current_setting',
             'pg_backend_pid', 'inet_client_addr', 'inet_client_port', 'pg_my_temp_schema') AS reads_session,
             p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN ('now', 'transaction_timestamp', 'statement_timestamp')
-                AS reads_time
+                AS reads_time, p.oid >= 16384 AND p.provolatile <> 'i' AS may_read_session
         FROM pg_proc AS p
         WHERE p.oid = ANY (functions) AND NOT (p.pronamespace = 'cache'::regnamespace AND p.proname = 'remember')
         ORDER BY p.proname
     LOOP
         IF called.provolatile = 'v' THEN
             PERFORM cache._error('volatile function', called.proname);
-        ELSIF called.reads_session AND NOT has_key THEN
+        ELSIF (called.reads_session OR called.may_read_session) AND NOT has_key THEN
             PERFORM cache._error('session function', called.proname);
         ELSIF called.reads_time AND NOT has_ttl THEN
             PERFORM cache._error('time function', called.proname);
@@ -63,36 +63,30 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._check_functions(oid[], boolean, boolean) IS 'raises an error where no table decides what a query returns';
 
--- The tag of each table that a query reads. Raises an error where there is none, or where the rows depend on who asks in a way that no
--- key tells: by a policy that calls a function of its own.
-CREATE OR REPLACE FUNCTION cache._tags_of(tables regclass[], functions oid[], has_key boolean, has_terms boolean) RETURNS text[]
+-- The tag of each table that a query reads. Raises an error where there is none, or where the rows depend on who asks, which a
+-- key that was given does not tell.
+CREATE OR REPLACE FUNCTION cache._tags_of(tables regclass[], has_key boolean, has_terms boolean) RETURNS text[]
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
     read record;
     tag text;
     tags text[] := '{}';
-    own_function text;
 BEGIN
     FOR read IN
-        SELECT c.oid::regclass::text AS relation, c.oid, c.relrowsecurity
+        SELECT c.oid::regclass::text AS relation, c.oid, c.relrowsecurity, c.relpersistence
         FROM pg_class AS c WHERE c.oid = ANY ($1)
     LOOP
-        IF read.relrowsecurity THEN
-            IF has_key THEN
-                PERFORM cache._error('key with row security', read.relation);
-            END IF;
-            SELECT p.proname INTO own_function FROM pg_proc AS p
-            WHERE p.oid = ANY (functions) AND p.oid >= 16384 AND p.provolatile <> 'i'
-                AND NOT (p.pronamespace = 'cache'::regnamespace AND p.proname = 'remember');
-            IF FOUND THEN
-                PERFORM cache._error('session function', own_function);
-            END IF;
+        IF read.relpersistence = 't' THEN
+            PERFORM cache._error('temporary table', read.relation);
+        ELSIF read.relrowsecurity AND has_key THEN
+            PERFORM cache._error('key with row security', read.relation);
         END IF;
         tag := (
             SELECT min(convert_from(substr(t.tgargs, 1, octet_length(t.tgargs) - 1), getdatabaseencoding()))
             FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
             WHERE t.tgrelid = read.oid AND p.pronamespace = 'cache'::regnamespace AND p.proname IN ('_note_table', '_note_row')
-                AND t.tgtype & 4 = 4 AND t.tgenabled <> 'D' AND t.tgargs NOT LIKE '%{%'::bytea);
+                AND t.tgnargs = 1 AND t.tgtype & 4 = 4 AND t.tgenabled <> 'D' AND t.tgargs NOT LIKE '%{%'::bytea
+                AND t.tgname NOT LIKE '%\_rows');
         IF tag IS NOT NULL THEN
             tags := tags || tag;
         ELSIF NOT has_terms THEN
@@ -101,7 +95,7 @@ BEGIN
     END LOOP;
     RETURN tags;
 END $body$;
-COMMENT ON FUNCTION cache._tags_of(regclass[], oid[], boolean, boolean) IS 'the tags of tables that a query reads';
+COMMENT ON FUNCTION cache._tags_of(regclass[], boolean, boolean) IS 'the tags of tables that a query reads';
 
 -- An argument in the text form that its parameter's type reads.
 CREATE OR REPLACE FUNCTION cache._argument(arg jsonb, is_array boolean) RETURNS text
@@ -179,8 +173,12 @@ BEGIN
             COALESCE(pg_catalog.jsonb_array_length($2), 0)::pg_catalog.text);
     END IF;
     call := pg_catalog.concat('EXECUTE ', prepared, (
-        SELECT pg_catalog.concat('(', pg_catalog.string_agg(pg_catalog.quote_nullable(cache._argument(a.arg,
-            t.typcategory OPERATOR(pg_catalog.=) 'A')), ', ' ORDER BY a.place), ')')
+        SELECT pg_catalog.concat('(', pg_catalog.string_agg(pg_catalog.quote_nullable(
+            -- A string is a JSON value, too.
+            CASE WHEN t.oid OPERATOR(pg_catalog.=) ANY ('{pg_catalog.json, pg_catalog.jsonb}'::pg_catalog.regtype[])
+                    AND pg_catalog.jsonb_typeof(a.arg) OPERATOR(pg_catalog.<>) 'null'
+                THEN a.arg::pg_catalog.text ELSE cache._argument(a.arg, t.typcategory OPERATOR(pg_catalog.=) 'A') END),
+            ', ' ORDER BY a.place), ')')
         FROM pg_catalog.jsonb_array_elements($2) WITH ORDINALITY AS a (arg, place)
         JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) types[a.place]
         HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0));
@@ -191,7 +189,7 @@ BEGIN
         PERFORM cache._error('locks rows');
     END IF;
     PERFORM cache._check_functions(functions, $3, $5);
-    tags := COALESCE(tags, '{}') OPERATOR(pg_catalog.||) cache._tags_of(ARRAY(SELECT cache._tables_of(nodes)), functions, $3, $4);
+    tags := COALESCE(tags, '{}') OPERATOR(pg_catalog.||) cache._tags_of(ARRAY(SELECT cache._tables_of(nodes)), $3, $4);
     PERFORM pg_catalog.set_config('pg_stash.computing',
         pg_catalog.jsonb_build_object('depth', depth, 'tags', pg_catalog.to_jsonb(tags))::pg_catalog.text, true);
     EXECUTE call INTO result;
@@ -218,12 +216,15 @@ BEGIN
     ELSIF pg_catalog.jsonb_typeof($2) OPERATOR(pg_catalog.<>) 'array' THEN
         PERFORM cache._error('args no array');
     END IF;
-    -- All that has a say in what the query means, or in how its values are written.
+    -- All that has a say in what the query means, or in how its values are written. A temporary table may stand in front of
+    -- another one.
     IF entry_key IS NULL THEN
         entry_key := pg_catalog.concat('remember:', pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(
-            pg_catalog.jsonb_build_array($1, $2, current_user, session_user, (
+            pg_catalog.jsonb_build_array($1, $2, current_user, session_user, pg_catalog.pg_my_temp_schema()::pg_catalog.text, (
                 SELECT pg_catalog.jsonb_agg(pg_catalog.current_setting(name)) FROM pg_catalog.unnest(ARRAY['search_path',
-                    'TimeZone', 'DateStyle', 'IntervalStyle', 'bytea_output', 'extra_float_digits', 'lc_monetary', 'lc_time']) AS name
+                    'TimeZone', 'DateStyle', 'IntervalStyle', 'bytea_output', 'extra_float_digits', 'lc_monetary', 'lc_numeric',
+                    'lc_time', 'default_text_search_config', 'timezone_abbreviations', 'transform_null_equals',
+                    'standard_conforming_strings', 'array_nulls', 'xmlbinary', 'xmloption']) AS name
             ))::pg_catalog.text, 'UTF8')), 'hex'));
     END IF;
     -- Who has written may hold a lock that the one who computes waits for.
