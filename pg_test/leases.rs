@@ -236,7 +236,7 @@ fn what_has_changed_since_the_claim_is_not_filled_over() {
         assert_eq!(s.ask("SELECT cache.get('k')"), None, "round {round}");
     }
     // A delete that comes when the fill has stored the value, and not committed.
-    for delete in ["cache.delete('k')", "cache.delete_many(ARRAY['k'])"] {
+    for delete in ["cache.delete('k')", "cache.delete_many(ARRAY['k'])", "cache.delete_prefix('k')", "cache.clear()"] {
         let lease = lease_of(&mut s, "'k'");
         s.run("BEGIN");
         assert!(fill(&mut s, &lease, "'old'::text"));

@@ -167,6 +167,10 @@ fn a_partition_or_an_heir_that_is_watched_notices_what_comes_through_its_parent(
     s.run("CREATE TABLE p (id int) PARTITION BY LIST (id); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1)");
     s.run("CREATE TABLE p2 (id int); CREATE TABLE mother (id int); CREATE TABLE child () INHERITS (mother)");
     s.run("SELECT cache.watch('p1'), cache.watch('p2'), cache.watch('child')");
+    // Below a table that is not watched, also what is below that.
+    s.run("CREATE TABLE top (n int); CREATE TABLE middle () INHERITS (top); CREATE TABLE low () INHERITS (middle)");
+    s.run("INSERT INTO low VALUES (1); SELECT cache.watch('middle')");
+    assert_eq!(left_after(&mut s, &["public.middle"], "UPDATE top SET n = 2"), [""; 0]);
     s.run("ALTER TABLE p ATTACH PARTITION p2 FOR VALUES IN (2)");
     // The portable edition notices no DDL.
     if edition().is_portable() {
@@ -183,7 +187,7 @@ fn a_partition_or_an_heir_that_is_watched_notices_what_comes_through_its_parent(
     ] {
         assert_eq!(left_after(&mut s, &tags, change), left, "{change}");
     }
-    assert_eq!(s.number("SELECT count(*) FROM cache.watched"), 3);
+    assert_eq!(s.number("SELECT count(*) FROM cache.watched"), 4);
 }
 
 #[test]

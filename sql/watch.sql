@@ -80,8 +80,17 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     name text := cache.watch_trigger_name(tag);
     truncate text := CASE WHEN (SELECT relkind FROM pg_class WHERE oid = relation) <> 'f' THEN 'TRUNCATE' END;
-    is_below boolean := EXISTS (SELECT FROM pg_inherits WHERE inhrelid = relation)
-        AND tag NOT IN (SELECT cache.inherited_tags(relation));
+    -- Whether some table above it is not watched for the tag.
+    is_below boolean := EXISTS (
+        WITH RECURSIVE line AS (
+            SELECT relation::oid AS member
+            UNION
+            SELECT i.inhparent FROM line JOIN pg_inherits AS i ON i.inhrelid = line.member
+        )
+        SELECT FROM line JOIN pg_inherits AS i ON i.inhrelid = line.member
+        WHERE NOT EXISTS (
+            SELECT FROM cache.watch_triggers AS w
+            WHERE w.relation = i.inhparent AND w.tag = add_watch_triggers.tag));
     is_new boolean;
 BEGIN
     IF tag ~ '\{.*\}' THEN
@@ -141,7 +150,7 @@ BEGIN
     FROM regexp_matches(wanted, '\{([^}]*)\}', 'g') AS m
     JOIN pg_attribute AS a ON a.attrelid = relation AND a.attname = m[1]
     JOIN pg_type AS t ON t.oid = a.atttypid JOIN pg_proc AS p ON p.oid = t.typoutput
-    WHERE p.provolatile <> 'i' OR a.atttypid IN ('float4'::regtype, 'float8'::regtype, 'bytea'::regtype);
+    WHERE p.provolatile <> 'i' AND t.typtype <> 'e' OR a.atttypid IN ('float4'::regtype, 'float8'::regtype, 'bytea'::regtype);
     IF missing IS NOT NULL THEN
         RAISE EXCEPTION '%', missing USING ERRCODE = 'invalid_parameter_value',
             HINT = 'The text of its values depends on settings of the session.';

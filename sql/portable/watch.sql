@@ -126,7 +126,7 @@ BEGIN
         LEFT JOIN pg_attribute AS a ON a.attrelid = relation AND a.attname = m.names[1] AND a.attnum > 0 AND NOT a.attisdropped
         LEFT JOIN pg_type AS t ON t.oid = a.atttypid
         LEFT JOIN pg_proc AS p ON p.oid = t.typoutput
-        WHERE a.attname IS NULL OR p.provolatile <> 'i'
+        WHERE a.attname IS NULL OR p.provolatile <> 'i' AND t.typtype <> 'e'
             OR a.atttypid IN ('float4'::regtype, 'float8'::regtype, 'bytea'::regtype)
         ORDER BY a.attname IS NOT NULL
     LOOP

@@ -183,6 +183,12 @@ impl Leases {
         self.release_where(0..self.0.len(), is_it, tell);
     }
 
+    /// Whether values of the cache have been written under leases by transactions that have not committed.
+    pub fn await_commit(self, cache: u64) -> bool {
+        let awaits = |slot: &Slot| slot.state() == State::Filled && slot.cache.load(Ordering::Relaxed) == cache;
+        self.0.iter().any(|bucket| bucket.slots.iter().any(awaits))
+    }
+
     /// A process has ended. `tell` is told of the buckets concerned. Cannot fail.
     pub fn release_all_of(self, holder: i32, tell: impl FnMut(usize)) {
         let is_its = |slot: &Slot| slot.holder.load(Ordering::Relaxed) == holder as u64;
@@ -312,7 +318,9 @@ mod tests {
         let leases = leases(64);
         leases.acquire(lease(1, 10), 7, 100, 0, 50);
         assert_eq!(leases.fate(lease(1, 10)), Fate::Held);
+        assert!(!leases.await_commit(7));
         assert!(leases.fill(lease(1, 10)) && !leases.fill(lease(1, 10)));
+        assert!(leases.await_commit(7) && !leases.await_commit(8));
         assert!(matches!(leases.acquire(lease(1, 11), 7, 101, 99, 150), Answer::Held { is_filled: true, .. }));
         leases.settle(lease(1, 10));
         assert_eq!(leases.fate(lease(1, 10)), Fate::Used);

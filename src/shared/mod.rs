@@ -30,7 +30,7 @@ pub use leases::{Answer, Fate, Lease};
 pub use locations::{Hint, KeyHash, Locations};
 pub use marks::FULL;
 pub use probation::{Candidate, Probation};
-pub use tenure::{acquire, fate, fill, overtake, overtake_all, release, settle_with, wait_for};
+pub use tenure::{acquire, fate, fill, fills_await_commit, overtake, overtake_all, release, settle_with, wait_for};
 
 use crate::pg::lookup::{self, current_database};
 use crate::pg::shmem::{dynamic_cells, shared_struct};

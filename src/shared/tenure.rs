@@ -110,6 +110,11 @@ pub fn overtake_all(cache: CacheKey) {
     });
 }
 
+/// Whether values have been written under leases of the cache by transactions that have not committed.
+pub fn fills_await_commit(cache: CacheKey) -> bool {
+    super::arena().is_some_and(|arena| arena.leases.await_commit(cache.bits()))
+}
+
 /// What a session that wants a lease waits at.
 pub struct Wait(Watch<'static>);
 

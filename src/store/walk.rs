@@ -44,27 +44,36 @@ pub fn keys_page(table: &mut Table, start: Start<'_>, prefix: &[u8], limit: usiz
 pub fn remove_prefix(table: &mut Table, prefix: &[u8]) -> Result<i64> {
     heap::next_command();
     shared::overtake_all(table.cache().key());
+    // A value that was made under a lease is older than this call: its transaction is waited for.
+    let visibility = match shared::fills_await_commit(table.cache().key()) {
+        true => Visibility::InFlight,
+        false => Visibility::Latest,
+    };
     let moment = Moment::now();
     let mut removed = 0;
     let mut last: Option<Vec<u8>> = None;
     loop {
-        let scan = table.scan(Visibility::Latest);
+        let scan = table.scan(visibility);
         scan.start(last.as_deref().map_or(Start::At(prefix), Start::After));
         let overtaken = loop {
-            let Some(row) = table.scan(Visibility::Latest).next() else { return Ok(removed) };
+            if table.scan(visibility).next().is_none() {
+                return Ok(removed);
+            }
+            let is_arriving = table.scan(visibility).inserter_in_flight().is_some();
+            let row = table.scan(visibility).current();
             let (tid, bytes, entry) = (row.tid(), row.stored_bytes(), Entry::new(row));
             let is_live = entry.is_live(&moment);
             if !entry.key().bytes().starts_with(prefix) {
                 return Ok(removed);
             }
-            if heap::delete(table.heap(), tid) == Outcome::Overtaken {
-                break Entry::new(table.scan(Visibility::Latest).current()).key().bytes().to_vec();
+            if is_arriving || heap::delete(table.heap(), tid) == Outcome::Overtaken {
+                break Entry::new(table.scan(visibility).current()).key().bytes().to_vec();
             }
             table.cache().note(Delta { entries: -1, bytes: -bytes, deletes: u64::from(is_live), ..Delta::default() });
             removed += i64::from(is_live);
         };
-        // Another transaction has changed this entry since; what it is now goes by its key, and the walk goes on
-        // behind it.
+        // Another transaction has changed this entry since, or is making it; what it is then goes by its key, and the
+        // walk goes on behind it.
         table.end_scan();
         let key = crate::pg::datum::Text::from_bytes(&overtaken);
         removed += i64::from(modify(table, key.as_varlena(), |entry| Ok((Change::Remove, entry.is_some())))?);
