@@ -12,8 +12,6 @@ import pytest
 
 from pg_stash import AsyncClient, Client
 
-native = pytest.mark.skipif(bool(os.environ.get("PG_STASH_SQL")), reason="the portable edition does not refuse this")
-
 
 @pytest.fixture
 def claiming(server, cache_name):
@@ -217,7 +215,6 @@ def test_remember_and_watch(claiming, server):
     server.sql("DROP TABLE sales, goods")
 
 
-@native
 def test_remember_says_what_it_needs(claiming, server):
     server.sql("""
         CREATE OR REPLACE FUNCTION public.tenant() RETURNS text STABLE LANGUAGE plpgsql AS
@@ -235,7 +232,6 @@ def test_remember_says_what_it_needs(claiming, server):
         claiming.remember("SELECT random()", ttl=60)
 
 
-@native
 def test_a_lease_is_an_hour_at_most(claiming):
     with claiming.claim("k", lease=3600) as claim:
         assert claim.must_compute
