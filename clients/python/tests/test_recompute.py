@@ -2,7 +2,6 @@
 
 import asyncio
 import multiprocessing
-import os
 import threading
 import time
 from datetime import timedelta
