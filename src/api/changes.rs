@@ -5,11 +5,13 @@ use std::collections::HashMap;
 
 use pgrx::heap_tuple::PgHeapTuple;
 use pgrx::pg_sys::Oid;
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{AllocatedByPostgres, PgTrigger, PgTriggerError, pg_extern, pg_trigger};
 
 use crate::error::Error;
 use crate::pg::slot::Row;
 use crate::pg::trigger::{self, Column};
+use crate::pg::xact;
 use crate::shared;
 use crate::tag_pattern::{self, Part};
 
@@ -50,9 +52,15 @@ fn note_truncate<'a>(_trigger: &'a PgTrigger<'a>) -> Nothing<'a> {
 
 /// Makes everything in this database that has a tag invalid, as [`invalidate`](super::invalidate) does for one tag. Called
 /// where a watched table has changed in a way of which no trigger is told.
+///
+/// Error: 25006 on a standby.
 #[pg_extern]
-fn invalidate_all() {
+fn invalidate_all() -> Result<(), ErrorReport> {
+    if xact::in_recovery() {
+        return Err(Error::WriteInRecovery.into());
+    }
     shared::note_all();
+    Ok(())
 }
 
 thread_local! {
