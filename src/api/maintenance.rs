@@ -86,7 +86,7 @@ fn stats_data() -> Result<
     for cache in store::all()? {
         let is_readable = cache.durable || !xact::in_recovery();
         let slot = cache.slot();
-        let known = slot.filter(|_| !xact::in_recovery()).and_then(shared::usage_with_own).map(|(usage, _)| usage);
+        let known = slot.filter(|_| !xact::in_recovery()).and_then(shared::usage_with_own);
         let usage = match known {
             Some(usage) => usage,
             None if is_readable => store::census(&cache),

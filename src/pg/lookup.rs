@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString};
 
+use pgrx::IntoDatum;
 use pgrx::pg_sys::{self, Oid};
 
 /// The OID of a table by schema and name, both exactly as they are stored.
@@ -17,6 +18,12 @@ pub fn table_oid(schema: &str, table: &str) -> Option<Oid> {
         pg_sys::get_relname_relid(table.as_ptr(), schema)
     };
     (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
+/// What a table takes up on disk, in bytes, with what is stored out of line and without its indexes.
+pub fn table_size(table: Oid) -> i64 {
+    // SAFETY: the function takes an OID and returns an int8, or NULL for a table that is gone.
+    unsafe { pgrx::direct_function_call(pg_sys::pg_table_size, &[table.into_datum()]) }.unwrap_or(0)
 }
 
 /// The OID of a function without arguments by schema and name.

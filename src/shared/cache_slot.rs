@@ -7,6 +7,8 @@ use crate::ttl;
 
 /// Sessions count their reads in one of so many places, each a cache line, so that they seldom meet.
 const STRIPES: usize = 8;
+/// A usage that may be off by more than one in so many is counted again.
+const DOUBTFUL_SHARE: i64 = 50;
 
 /// What a read is counted as.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -184,8 +186,9 @@ impl CacheSlot {
     /// Takes up what a pass over the whole table has counted in the file. `before` is [`Self::raw_usage`] at its start.
     ///
     /// Half of what was written during the pass is taken to be in the count. Where the difference is not larger than
-    /// what was written, the running usage is the better one, if there has been a count before. A first count that may
-    /// be off for that reason makes another pass due.
+    /// what was written, the running usage is the better one, if there has been a count before. Another pass is due
+    /// after a first count that may be off for that reason, and while the running usage may be off by more than one in
+    /// [`DOUBTFUL_SHARE`].
     pub fn correct(&self, file: u64, counted: Usage, before: Usage) {
         let is_first = self.counted_file.load(Ordering::Acquire) != file;
         let correct = |number: &AtomicI64, counted: i64, before: i64| {
@@ -194,12 +197,13 @@ impl CacheSlot {
             let difference = counted + written / 2 - now;
             if is_first || difference.abs() > written.abs() {
                 number.fetch_add(difference, Ordering::Relaxed);
+                return written == 0 || !is_first;
             }
-            written == 0
+            difference.abs().saturating_mul(DOUBTFUL_SHARE) <= counted
         };
         let is_sure =
             correct(&self.entries, counted.entries, before.entries) & correct(&self.bytes, counted.bytes, before.bytes);
-        if is_first && !is_sure {
+        if !is_sure {
             self.note_expiry(0);
         }
         self.counted_file.store(file, Ordering::Release);
@@ -325,5 +329,22 @@ mod tests {
         slot.correct(7, usage(140, 14_000), slot.raw_usage());
         assert_eq!(slot.usage(), Some(usage(140, 14_000)));
         assert_eq!(slot.earliest_expiry(), ttl::NEVER);
+    }
+
+    #[test]
+    fn a_usage_that_stays_doubtful_is_counted_until_it_is_not() {
+        let slot = empty();
+        slot.begin_file(7, || true);
+        slot.apply(Delta { entries: 1000, bytes: 100_000, ..Delta::default() });
+        let pass = |written: i64, counted: i64| {
+            slot.begin_pass();
+            let before = slot.raw_usage();
+            slot.apply(Delta { entries: written, bytes: written * 100, ..Delta::default() });
+            slot.correct(7, usage(counted, counted * 100), before);
+            (slot.raw_usage().entries, slot.earliest_expiry() == 0)
+        };
+        assert_eq!(pass(-500, 1000), (500, true), "250 more than known, which may be of the 500");
+        assert_eq!(pass(10, 510), (510, false), "off by less than one in fifty");
+        assert_eq!(pass(0, 900), (900, false), "set right, as nothing was written");
     }
 }

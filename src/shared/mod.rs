@@ -172,10 +172,9 @@ pub fn own_usage(slot: &CacheSlot) -> Usage {
     Usage { entries, bytes }
 }
 
-/// How much there is in a cache, with what this transaction has added; and that alone. `None`: it is not known.
-pub fn usage_with_own(slot: &CacheSlot) -> Option<(Usage, Usage)> {
-    let (usage, own) = (slot.usage()?, own_usage(slot));
-    Some((usage.plus(own), own))
+/// How much there is in a cache, with what this transaction has added. `None`: it is not known.
+pub fn usage_with_own(slot: &CacheSlot) -> Option<Usage> {
+    Some(slot.usage()?.plus(own_usage(slot)))
 }
 
 /// The earliest expiry in the caches of a database, as far as it is known; [`crate::ttl::NEVER`] for none.

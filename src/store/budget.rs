@@ -2,6 +2,9 @@
 
 use crate::shared::{FULL, Usage};
 
+/// No more rows, each with a header, a key, a value and times, fit into a block of a table.
+const ROWS_OF_A_BLOCK: i64 = 8192 / 48;
+
 /// Limits of a cache; `None` is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
@@ -18,6 +21,13 @@ impl Budget {
     pub fn excess(self, usage: Usage) -> Usage {
         let over = |used: i64, limit: Option<i64>| limit.map_or(0, |limit| (used - limit).max(0));
         Usage { entries: over(usage.entries, self.entries), bytes: over(usage.bytes, self.bytes) }
+    }
+
+    /// The most that can be in a cache within its budget whose table has so many blocks, and takes up `size` bytes with
+    /// what is stored out of line.
+    pub fn at_most(self, blocks: u32, size: i64) -> Usage {
+        let at_most = |most: i64, limit: Option<i64>| limit.map_or(0, |limit| most.min(limit));
+        Usage { entries: at_most(i64::from(blocks) * ROWS_OF_A_BLOCK, self.entries), bytes: at_most(size, self.bytes) }
     }
 
     /// Entries with this use mark or a lower one are evicted. As long as the cache is about within its budget those that
@@ -65,6 +75,15 @@ mod tests {
         assert_eq!(budget.excess(usage(9, 1400)), usage(0, 400));
         assert_eq!(Budget::default().excess(usage(i64::MAX, i64::MAX)), usage(0, 0));
         assert_eq!(usage(1, 100).less_an_entry_of(60), usage(0, 40));
+    }
+
+    #[test]
+    fn what_nobody_has_counted_is_at_most_the_budget_or_what_fits_into_the_files() {
+        let budget = Budget { bytes: Some(1_000_000), entries: Some(1000) };
+        assert_eq!(budget.at_most(1, 8192), usage(170, 8192));
+        assert_eq!(budget.at_most(10, 90_000), usage(1000, 90_000));
+        assert_eq!(budget.at_most(u32::MAX, i64::MAX), usage(1000, 1_000_000));
+        assert_eq!(Budget::default().at_most(1, 8192), usage(0, 0));
     }
 
     #[test]

@@ -10,11 +10,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use crate::pg::heap;
+use crate::pg::lookup;
 use crate::pg::page::{BlockWalk, Version};
 use crate::pg::place::Place;
 use crate::pg::xact;
 use crate::shared::{self, Arena, Candidate, FULL, KeyHash, Probation, Usage};
-use crate::store::catalog::{self, Cache};
+use crate::store::catalog;
 use crate::store::entry::{Moment, State};
 use crate::store::table::Table;
 use crate::store::walk::Tally;
@@ -42,12 +43,12 @@ thread_local! {
 }
 
 /// Called after a write: where it has brought the cache over its budget, the transaction evicts before it commits.
-pub(in crate::store) fn keep_within_budget(cache: &Cache) {
+pub(in crate::store) fn keep_within_budget(table: &Table) {
+    let cache = table.cache();
     if !cache.budget.is_limited() {
         return;
     }
-    let usage = cache.slot().and_then(shared::usage_with_own);
-    if usage.is_some_and(|(usage, _)| !cache.budget.excess(usage).is_zero()) {
+    if usage_with_own(table).is_some_and(|(usage, _)| !cache.budget.excess(usage).is_zero()) {
         OVER_BUDGET.with_borrow_mut(|names| {
             if !names.contains(&cache.name) {
                 names.push(cache.name.clone());
@@ -62,10 +63,23 @@ fn evict_before_commit() {
         // A cache that has been dropped meanwhile needs no eviction.
         let Ok(cache) = catalog::by_name(&name) else { continue };
         let Some(table) = Table::open_for_sweep(cache) else { continue };
-        let Some((usage, own)) = table.cache().slot().and_then(shared::usage_with_own) else { continue };
+        let Some((usage, own)) = usage_with_own(&table) else { continue };
         let blocks = WRITERS_BLOCKS.saturating_add(u32::try_from(own.entries.max(0)).unwrap_or(u32::MAX));
         evict(&table, usage, own, blocks);
     }
+}
+
+/// How much there is in a cache, with what this transaction has added; and that alone. Until a sweeper has counted a cache
+/// that was there before the server started, it is taken to be full if its files are large enough for that: so writers
+/// evict as much as they add. `None` where there is no shared memory.
+fn usage_with_own(table: &Table) -> Option<(Usage, Usage)> {
+    let cache = table.cache();
+    let slot = cache.slot()?;
+    let own = shared::own_usage(slot);
+    let usage = slot
+        .usage()
+        .unwrap_or_else(|| cache.budget.at_most(table.heap().block_count(), lookup::table_size(cache.table)));
+    Some((usage.plus(own), own))
 }
 
 /// Blocks to visit until every entry that may be evicted has been: all that are on probation, and as many laps of the hand
