@@ -229,3 +229,72 @@ fn a_disabled_cache_takes_everything_and_gives_nothing() {
     s.run("RESET pg_stash.enabled");
     assert_eq!(s.value("SELECT cache.get('k')"), "kept");
 }
+
+/// The columns of the one row that get_many_any returns for these keys.
+fn columns(s: &mut Session, keys: &str) -> Vec<Option<String>> {
+    let rows =
+        s.rows(&format!("SELECT value_text, value_json, value_bytes, value_int FROM cache.get_many_any({keys})"));
+    assert_eq!(rows.len(), 1, "{keys}");
+    rows.into_iter().next().expect("one")
+}
+
+#[test]
+fn get_many_any_returns_arrays_in_the_order_of_the_keys() {
+    let db = database();
+    let mut s = db.session();
+    s.run(
+        r#"
+        SELECT cache.set('t', 'x'), cache.set('empty', ''), cache.set('n', 7), cache.set('m', -1), cache.set('j', '{"a": 1}'::jsonb);
+        SELECT cache.set('null', 'null'::jsonb), cache.set('b', '\x00ff'::bytea), cache.set('gone', 'x', ttl => '1 ms');
+        SELECT pg_sleep(0.01);
+        "#,
+    );
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        columns(&mut s, "ARRAY['t', 'none', 'n', 'j', 'b', 't', 'null', 'gone', 'm', 'empty']"),
+        [
+            some(r#"{x,NULL,NULL,NULL,NULL,x,NULL,NULL,NULL,""}"#),
+            some(r#"{NULL,NULL,NULL,"{\"a\": 1}",NULL,NULL,"null",NULL,NULL,NULL}"#),
+            some(r#"{NULL,NULL,NULL,NULL,"\\x00ff",NULL,NULL,NULL,NULL,NULL}"#),
+            some("{NULL,NULL,7,NULL,NULL,NULL,NULL,NULL,-1,NULL}"),
+        ]
+    );
+    assert_eq!(columns(&mut s, "ARRAY['t', 'empty']"), [some(r#"{x,""}"#), None, None, None]);
+    assert_eq!(columns(&mut s, "ARRAY['n', 'm']"), [None, None, None, some("{7,-1}")]);
+    for nothing in ["ARRAY['none', 'gone']", "ARRAY[]::text[]"] {
+        assert_eq!(columns(&mut s, nothing), [None, None, None, None], "{nothing}");
+    }
+    s.fails("SELECT * FROM cache.get_many_any(ARRAY[['t'], ['n']])", "22023");
+    s.fails("SELECT * FROM cache.get_many_any(ARRAY['t', NULL])", "22004");
+    s.fails("SELECT * FROM cache.get_many_any(NULL)", "22004");
+    s.fails("SELECT * FROM cache.get_many_any(ARRAY['t'], cache => 'none')", "42704");
+    s.fails("SELECT * FROM cache.get_many_any(ARRAY[]::text[], cache => 'none')", "42704");
+    // The arrays are PostgreSQL's own in every respect: its functions read them, change them and send them.
+    let built = "
+        SELECT value_text = ARRAY['x', NULL, ''] AND value_text || 'y'::text = ARRAY['x', NULL, '', 'y']
+            AND array_length(value_text, 1) = 3 AND value_text[3] = '' AND array_send(value_text) = array_send(ARRAY['x', NULL, ''])
+            AND pg_typeof(value_text) = 'text[]'::regtype
+        FROM cache.get_many_any(ARRAY['t', 'none', 'empty'])";
+    assert_eq!(s.value(built), "t");
+    assert_eq!(s.value("SELECT array_send(value_int) = array_send(ARRAY[7, NULL, -1]::bigint[]) FROM cache.get_many_any(ARRAY['n', 't', 'm'])"), "t");
+}
+
+#[test]
+fn get_many_any_returns_many_large_values_whole() {
+    let db = database();
+    let mut s = db.session();
+    // Short, in the page, compressed, out of line, and both; more than are looked ahead for.
+    s.run("
+        CREATE TABLE given AS SELECT i, 'k' || i AS key, CASE i % 5 WHEN 0 THEN 'v' || i WHEN 1 THEN repeat(md5(i::text), 40)
+            WHEN 2 THEN repeat('x', 30000) || i WHEN 3 THEN (SELECT string_agg(md5(i || '.' || j), '') FROM generate_series(1, 500) AS j)
+            ELSE (SELECT string_agg(md5(i || '.' || j) || repeat('y', 99), '') FROM generate_series(1, 2000) AS j) END AS val
+        FROM generate_series(1, 600) AS i;
+        SELECT cache.set_many(array_agg(key), array_agg(val)) FROM given;
+    ");
+    let same = "SELECT (SELECT value_text FROM cache.get_many_any(array_agg(key ORDER BY i DESC))) = array_agg(val ORDER BY i DESC) FROM given";
+    assert_eq!(s.value(same), "t");
+    s.run("SELECT cache.set('mega', repeat('x', 50000000))");
+    let beyond = "SELECT * FROM cache.get_many_any(ARRAY(SELECT 'mega' FROM generate_series(1, 30)))";
+    s.fails(beyond, "54000");
+    assert_eq!(s.value("SELECT length(value_text[1]) FROM cache.get_many_any(ARRAY['mega'])"), "50000000");
+}

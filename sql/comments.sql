@@ -96,7 +96,7 @@ COMMENT ON FUNCTION cache.clock() IS 'the time to pass as as_of with what is rea
 
 COMMENT ON FUNCTION cache.get_any(text, text) IS 'the value of an entry in the column of its type; no row where there is none';
 COMMENT ON FUNCTION cache.take_any(text, text) IS 'the value of an entry in the column of its type, which is deleted';
-COMMENT ON FUNCTION cache.get_many_any(text[], text) IS 'the entries that there are under these keys, with their values in the columns of their types';
+COMMENT ON FUNCTION cache.get_many_any(text[], text) IS 'the values under these keys, in their order, as an array for each type that there are values of; all else in it is NULL';
 COMMENT ON FUNCTION cache.claim(text, interval, interval, text) IS 'the value of an entry as text, and the lease to make it where it is missing or stale';
 COMMENT ON FUNCTION cache.claim_json(text, interval, interval, text) IS 'the value of an entry as jsonb, and the lease to make it where it is missing or stale';
 COMMENT ON FUNCTION cache.claim_bytes(text, interval, interval, text) IS 'the value of an entry as bytea, and the lease to make it where it is missing or stale';

@@ -89,6 +89,8 @@ pub enum Error {
     LargerThanBudget { cache: String, size: i64, budget: i64 },
     /// The value is larger than a row can be.
     TooLarge(usize),
+    /// The values of a batch are larger together than an array can be.
+    ArrayTooLarge,
     /// A count that must not be negative is.
     NegativeCount(&'static str),
     /// Two arrays that have to be of one length are not.
@@ -142,7 +144,7 @@ impl Error {
             Error::WrongForm { .. } | Error::NotACounter { .. } => Code::ERRCODE_DATATYPE_MISMATCH,
             Error::CounterOutOfRange { .. } => Code::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
             Error::TtlOutOfRange => Code::ERRCODE_DATETIME_FIELD_OVERFLOW,
-            Error::LargerThanBudget { .. } | Error::TooLarge(_) | Error::TagsTooLong { .. } => {
+            Error::LargerThanBudget { .. } | Error::TooLarge(_) | Error::ArrayTooLarge | Error::TagsTooLong { .. } => {
                 Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED
             }
             Error::CannotInvalidate => Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -217,6 +219,7 @@ impl Error {
             Error::LargerThanBudget { .. } => {
                 "Raise max_size with cache.alter_cache(), or store the value in smaller parts.".into()
             }
+            Error::ArrayTooLarge => "Ask for fewer keys at a time.".into(),
             Error::PermissionDenied { table, privilege } => {
                 format!("Access to a cache is granted on its table: GRANT {privilege} ON {table} TO the role.")
             }
@@ -299,6 +302,7 @@ impl fmt::Display for Error {
                 write!(f, "entry of {size} bytes is larger than the budget of cache \"{cache}\" ({budget} bytes)")
             }
             Error::TooLarge(size) => write!(f, "entry of {size} bytes is larger than a row can be"),
+            Error::ArrayTooLarge => write!(f, "array size exceeds the maximum allowed (1 GB)"),
             Error::ArrayLengths { .. } => write!(f, "keys and vals must have the same length"),
             Error::ArrayDimensions(name) => write!(f, "{name} must be a one-dimensional array"),
             Error::PermissionDenied { table, .. } => write!(f, "permission denied for table {table}"),

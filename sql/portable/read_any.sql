@@ -15,12 +15,23 @@ END $body$;
 COMMENT ON FUNCTION cache.get_any(text, text) IS 'the value of an entry in the column of its type; no row where there is none';
 
 CREATE OR REPLACE FUNCTION cache.get_many_any(keys text[], cache text DEFAULT 'default')
-RETURNS TABLE (key text, value_text text, value_json jsonb, value_bytes bytea, value_int bigint)
+RETURNS TABLE (value_text text[], value_json jsonb[], value_bytes bytea[], value_int bigint[])
 LANGUAGE plpgsql PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $body$
 BEGIN
-    RETURN QUERY SELECT e.* FROM cache._peek_many($1, $2) AS e;
+    IF cardinality($1) > 0 THEN
+        RETURN QUERY
+        SELECT CASE WHEN count(e.value_text) > 0 THEN array_agg(e.value_text ORDER BY k.place) END,
+            CASE WHEN count(e.value_json) > 0 THEN array_agg(e.value_json ORDER BY k.place) END,
+            CASE WHEN count(e.value_bytes) > 0 THEN array_agg(e.value_bytes ORDER BY k.place) END,
+            CASE WHEN count(e.value_int) > 0 THEN array_agg(e.value_int ORDER BY k.place) END
+        FROM unnest($1) WITH ORDINALITY AS k (key, place)
+        LEFT JOIN cache._peek_many($1, $2) AS e ON e.key = k.key COLLATE "C";
+    ELSE
+        PERFORM FROM cache._peek_many($1, $2);
+        RETURN QUERY SELECT NULL::text[], NULL::jsonb[], NULL::bytea[], NULL::bigint[];
+    END IF;
 END $body$;
-COMMENT ON FUNCTION cache.get_many_any(text[], text) IS 'the entries that there are under these keys, each with its value in the column of its type';
+COMMENT ON FUNCTION cache.get_many_any(text[], text) IS 'the values under these keys, in their order, as an array for each type that there are values of; all else in it is NULL';
 
 CREATE OR REPLACE FUNCTION cache.take_any(key text, cache text DEFAULT 'default')
 RETURNS TABLE (value_text text, value_json jsonb, value_bytes bytea, value_int bigint)

@@ -20,14 +20,19 @@ fn checked_key(key: Option<Varlena<'_>>) -> Result<Varlena<'_>> {
     Ok(key)
 }
 
-/// The keys of a batch, each with its place in the array, in the order of their bytes.
+/// The keys of a batch.
 ///
 /// Errors: as for [`key`], and [`Error::ArrayDimensions`] (22023).
-pub fn keys(keys: &Option<TextArray>) -> Result<Vec<(Varlena<'_>, usize)>> {
+pub fn keys(keys: &Option<TextArray>) -> Result<Vec<Varlena<'_>>> {
     let elements = keys.as_ref().ok_or(Error::NullArgument("keys"))?.elements();
-    let elements = elements.ok_or(Error::ArrayDimensions("keys"))?;
-    let keys = elements.into_iter().enumerate().map(|(place, key)| Ok((checked_key(key)?, place)));
-    let mut keys = keys.collect::<Result<Vec<_>>>()?;
+    elements.ok_or(Error::ArrayDimensions("keys"))?.into_iter().map(checked_key).collect()
+}
+
+/// The keys of a batch, each with its place in the array, in the order of their bytes.
+///
+/// Errors: as for [`keys`].
+pub fn sorted_keys(keys: &Option<TextArray>) -> Result<Vec<(Varlena<'_>, usize)>> {
+    let mut keys: Vec<_> = self::keys(keys)?.into_iter().enumerate().map(|(place, key)| (key, place)).collect();
     keys.sort_by(|(a, a_place), (b, b_place)| a.bytes().cmp(b.bytes()).then(a_place.cmp(b_place)));
     Ok(keys)
 }

@@ -31,7 +31,7 @@ fn delete(key: Option<Text>, cache: default!(Option<&str>, "'default'")) -> Resu
 /// Deletes entries, in the order of their keys. Returns how many live ones there were. Errors: as for [`delete`].
 #[pg_extern]
 fn delete_many(keys: Option<TextArray>, cache: default!(Option<&str>, "'default'")) -> Result<i64, ErrorReport> {
-    let mut keys = arguments::keys(&keys)?;
+    let mut keys = arguments::sorted_keys(&keys)?;
     keys.dedup_by(|(a, _), (b, _)| a.bytes() == b.bytes());
     let mut deleted = 0;
     if let Some(mut table) = open(cache)? {

@@ -9,6 +9,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
 
+use crate::pg::array::{Array, ArrayBuilder};
 use crate::ttl::Ttl;
 use pgrx::varlena::{varatt_is_1b, varatt_is_1b_e, varatt_is_4b_u};
 
@@ -83,6 +84,8 @@ sql_datum!(/// A jsonb[].
     JsonbArray, "jsonb[]", pg_sys::JSONBARRAYOID);
 sql_datum!(/// A bytea[].
     ByteaArray, "bytea[]", pg_sys::BYTEAARRAYOID);
+sql_datum!(/// A bigint[].
+    BigintArray, "bigint[]", pg_sys::INT8ARRAYOID);
 sql_datum!(/// An interval.
     Interval, "interval", pg_sys::INTERVALOID);
 sql_datum!(/// A timestamptz.
@@ -237,6 +240,17 @@ impl<'a> Varlena<'a> {
         }
     }
 
+    /// Shows the bytes of the value, and frees what had to be allocated for that.
+    pub fn with_bytes<R>(self, look: impl FnOnce(&[u8]) -> R) -> R {
+        let plain = self.plain();
+        let result = look(plain.bytes());
+        if plain.0.value() != self.0.value() {
+            // SAFETY: a copy that `plain` has allocated, and nothing refers to any more.
+            unsafe { pg_sys::pfree(plain.0.cast_mut_ptr()) };
+        }
+        result
+    }
+
     /// The bytes as text for a message.
     pub fn to_message(self) -> String {
         String::from_utf8_lossy(self.bytes()).into_owned()
@@ -293,13 +307,11 @@ pub struct Tags<'a>(Varlena<'a>);
 impl<'a> Tags<'a> {
     /// A new array in the current memory context.
     pub fn new(tags: &[Varlena<'a>]) -> Tags<'a> {
-        let mut datums: Vec<Datum> = tags.iter().map(|tag| tag.0).collect();
-        let align = pg_sys::TYPALIGN_INT as std::ffi::c_char;
-        // SAFETY: the datums are texts, which are copied.
-        let array = unsafe {
-            pg_sys::construct_array(datums.as_mut_ptr(), datums.len() as i32, pg_sys::TEXTOID, -1, false, align)
-        };
-        Tags(Varlena(Datum::from(array), PhantomData))
+        let mut array = ArrayBuilder::<TextArray>::new();
+        for tag in tags {
+            array.push(*tag);
+        }
+        Tags(Varlena(array.build().0, PhantomData))
     }
 
     /// The same of tags that do not live as long as it, for they are copied.
@@ -341,13 +353,28 @@ impl<'a> Tags<'a> {
     }
 }
 
+/// Lets an array be built.
+macro_rules! array {
+    ($name:ident, $element:expr) => {
+        impl Array for $name {
+            const ELEMENT: pg_sys::Oid = $element;
+
+            unsafe fn from_datum(array: Datum) -> $name {
+                $name(array)
+            }
+        }
+    };
+}
+
 /// The elements of a one-dimensional array; `None` for a NULL. `None` as a whole: more than one dimension.
 macro_rules! array_elements {
-    ($name:ident, $oid:expr) => {
+    ($name:ident, $element:expr) => {
+        array!($name, $element);
+
         impl $name {
             pub fn elements(&self) -> Option<Vec<Option<Varlena<'_>>>> {
                 // SAFETY: the datum is an array of this element type, which is a varlena.
-                unsafe { varlena_elements(self.0, $oid) }
+                unsafe { varlena_elements(self.0, $element) }
             }
         }
     };
@@ -356,6 +383,7 @@ macro_rules! array_elements {
 array_elements!(TextArray, pg_sys::TEXTOID);
 array_elements!(JsonbArray, pg_sys::JSONBOID);
 array_elements!(ByteaArray, pg_sys::BYTEAOID);
+array!(BigintArray, pg_sys::INT8OID);
 
 /// # Safety
 /// `array` is an array whose elements are varlenas (alignment int) of type `element`.

@@ -4,6 +4,7 @@
 //! leave it: the resource owner of the aborted transaction has released everything then (see [`unwinding`]).
 
 pub mod acl;
+pub mod array;
 pub mod clock;
 pub mod condition;
 pub mod datum;
@@ -14,6 +15,7 @@ pub mod lock;
 pub mod lookup;
 pub mod page;
 pub mod place;
+pub mod prefetch;
 pub mod process;
 pub mod query;
 pub mod relation;

@@ -10,6 +10,7 @@ use crate::pg::datum::Text;
 use crate::pg::index::{KeyScan, Start};
 use crate::pg::lock::{Access, TableLock};
 use crate::pg::lookup;
+use crate::pg::process;
 use crate::pg::relation::Relation;
 use crate::pg::slot::Row;
 use crate::pg::snapshot::Visibility;
@@ -182,6 +183,7 @@ fn with_policies<R>(look: impl FnOnce(&mut KeyScan) -> R) -> Result<R> {
 
 /// What it takes to open the cache. `None` where its table has been altered or dropped meanwhile.
 fn resolve(policy: Policy) -> Result<Option<Cache>> {
+    process::keep_freed_memory();
     let name = format!("{SCHEMA}.{}", table_name(&policy.name));
     let Some(table) = lookup::table_oid(SCHEMA, &table_name(&policy.name)) else {
         let hint = format!("Run SELECT cache.drop_cache('{}'), and create the cache anew.", policy.name);

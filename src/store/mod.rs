@@ -12,7 +12,7 @@ mod walk;
 
 pub use catalog::{Cache, all, by_name, known_names};
 pub use claim::{Claim, Grant, Holder, Patience, checked_token, claim, fill, release};
-pub use entry::{Basis, Entry, Terms, Value};
+pub use entry::{Basis, Entry, Moment, Terms, Value};
 pub use evict::{blocks_of_all_laps, evict};
 pub use modify::{Change, modify};
 pub use policy::{apply_delete, apply_insert, apply_update, check_name};

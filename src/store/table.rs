@@ -13,7 +13,7 @@ use crate::pg::place::Place;
 use crate::pg::relation::Relation;
 use crate::pg::slot::Row;
 use crate::pg::snapshot::Visibility;
-use crate::pg::{lookup, page, xact};
+use crate::pg::{lookup, page, prefetch, xact};
 use crate::settings::{self, OnStandby};
 use crate::shared::{self, Hint, KeyHash, Read};
 use crate::store::catalog::{self, Cache};
@@ -146,7 +146,12 @@ impl Table {
     /// Prepares for look-ups of these keys, one after the other.
     pub fn look_ahead<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
         if let Some(arena) = shared::arena() {
-            arena.look_ahead(&keys.map(|key| self.hash_of(key)).collect::<Vec<_>>());
+            let hashes: Vec<_> = keys.map(|key| self.hash_of(key)).collect();
+            arena.look_ahead(&hashes);
+            if let Some(cells) = arena.locations {
+                let hints = hashes.iter().filter_map(|hash| cells.get(*hash));
+                prefetch::load_rows(hints.map(|Hint { place, buffer }| (place, buffer)));
+            }
         }
     }
 
@@ -175,10 +180,14 @@ impl Table {
         }
     }
 
-    /// The live entry under `key`. Counts a hit or a miss, and marks the entry as used.
+    /// The entry under `key` that is live now. Counts a hit or a miss, and marks the entry as used.
     pub fn get(&mut self, key: Varlena<'_>) -> Option<Entry<'_>> {
-        let moment = Moment::now();
-        let is_hit = self.find(key, Visibility::Latest).map(|row| Entry::new(row).is_live(&moment));
+        self.get_at(key, &Moment::now())
+    }
+
+    /// The same for one key of many, all of which are looked at as of one moment.
+    pub fn get_at(&mut self, key: Varlena<'_>, moment: &Moment) -> Option<Entry<'_>> {
+        let is_hit = self.find(key, Visibility::Latest).map(|row| Entry::new(row).is_live(moment));
         match is_hit {
             Some(true) => self.mark_used(),
             Some(false) => sweeper::ensure_running(),

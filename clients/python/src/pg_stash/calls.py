@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Generic, NamedTuple, TypeVar
 
-from . import plain_json, rows, statements, wire
+from . import arrays, plain_json, statements, wire
 from .statements import Statement
 from .values import BYTES, INT, JSON, TEXT, Codec, Undecodable
 from .wire import Duration
@@ -124,7 +126,8 @@ class Calls:
         return Call(statements.TAKE, [key.encode(), self._cache], self._value, default)
 
     def get_many(self, keys: Iterable[str]) -> Call[dict[str, Any]]:
-        return Call(statements.GET_MANY, [wire.texts(keys), self._cache], self._values, {})
+        keys = wire.strings(keys)
+        return Call(statements.GET_MANY, [wire.texts(keys), self._cache], partial(self._values, keys), {})
 
     def set(
         self,
@@ -357,16 +360,21 @@ class Calls:
         get = result.get_value
         return self._codec.decode(get(0, 0), get(0, 1), get(0, 2), get(0, 3))
 
-    def _values(self, result: PGresult, _otherwise: Any) -> dict[str, Any]:
-        values, loaded = {}, self._codec.loaded
-        for key, text, json_, data, integer in rows.load(result):
+    def _values(self, keys: list[str], result: PGresult, _otherwise: Any) -> dict[str, Any]:
+        texts, jsons, datas, integers = arrays.load(result)
+        if jsons is datas is integers is None:
+            return {key: text for key, text in zip(keys, texts or ()) if text is not None}
+        values, decode, nothing = {}, self._codec.decode_other, [None] * len(keys)
+        for key, text, json_, data, integer in zip(
+            keys, texts or nothing, jsons or nothing, datas or nothing, integers or nothing
+        ):
             if text is not None:
                 values[key] = text
-                continue
-            try:
-                values[key] = loaded(json_, data, integer)
-            except Undecodable:
-                continue
+            elif integer is not None:
+                values[key] = integer
+            elif json_ is not None or data is not None:
+                with suppress(Undecodable):
+                    values[key] = decode(json_, data)
         return values
 
     def _claimed(self, result: PGresult, _otherwise: Any) -> Claimed:

@@ -64,7 +64,7 @@ def _write(function: str, *, repeatable: bool = True) -> dict[str, Statement]:
 GET = _read("get_any")
 TAKE = _read("take_any", repeatable=False)
 GET_MANY = Statement(
-    "get_many_any", f"SELECT key, {_VALUE} FROM cache.get_many_any($1, cache => $2)", [TEXT_ARRAY, TEXT_OID]
+    "get_many_any", f"SELECT {_VALUE} FROM cache.get_many_any($1, cache => $2)", [TEXT_ARRAY, TEXT_OID]
 )
 
 SET = _write("set")

@@ -63,20 +63,17 @@ class Codec:
         """The value of a row, given its four columns in binary form."""
         if text is not None:
             return text.decode()
+        if integer is not None:
+            return _INT8.unpack(integer)[0]
+        return self.decode_other(json, data)
+
+    def decode_other(self, json: bytes | None, data: bytes | None) -> Any:
+        """A value that is neither text nor an integer."""
         if json is not None:
             return plain_json.decode(json[1:].decode())
         if data is not None:
             return self._load(data) if data.startswith(_MARK) else data
-        if integer is not None:
-            return _INT8.unpack(integer)[0]
         raise Undecodable("the entry has no value")
-
-    def loaded(self, json: Any, data: bytes | None, integer: int | None) -> Any:
-        """The value of a row whose columns are in Python's types, and which is no text."""
-        if data is not None:
-            return self._load(data) if data.startswith(_MARK) else data
-        # JSON's null is None, as is the column of another type.
-        return json if integer is None else integer
 
     def _load(self, data: bytes) -> Any:
         if not data.startswith(self._mark):

@@ -98,7 +98,12 @@ def array(oid: int, items: Sequence[bytes | None]) -> bytes:
     return b"".join(parts)
 
 
-def texts(strings: Iterable[str] | None) -> bytes | None:
+def strings(strings: Iterable[str]) -> list[str]:
+    """What was given for a list of strings, as one. A string would be taken for its characters."""
     if isinstance(strings, str):
         raise TypeError("a list of strings is wanted, not one string")
-    return None if strings is None else array(TEXT_ARRAY, [string.encode() for string in strings])
+    return list(strings)
+
+
+def texts(strings_: Iterable[str] | None) -> bytes | None:
+    return None if strings_ is None else array(TEXT_ARRAY, list(map(str.encode, strings(strings_))))
