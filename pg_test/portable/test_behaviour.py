@@ -203,6 +203,15 @@ class Differences(Case):
         s.run("SELECT set_config(CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'debug_parallel_query' ELSE 'force_parallel_mode' END, 'on', false)")
         self.assertEqual(s.value("SELECT count(cache.get('k')) FROM many"), 0)
 
+    def test_a_row_written_by_hand_that_is_no_entry_harms_nobody(self):
+        s = self.session()
+        s.run("INSERT INTO cache.entries (expires_at, key) VALUES ('infinity', 'none')")
+        s.run("INSERT INTO cache.entries (expires_at, key, value_text, value_int) VALUES ('infinity', repeat('k', 2000), 'x', 1)")
+        s.fails("SELECT cache.get('none')", "42804")
+        s.run("SELECT cache.sweep()")
+        s.run("SELECT cache.set('none', 'x')")
+        self.assertEqual(s.value("SELECT cache.get('none')"), "x")
+
     def test_the_first_value_stored_after_an_invalidation_may_miss(self):
         s, other = self.session(), self.session()
         s.run("SELECT cache.clock()")

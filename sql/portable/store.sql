@@ -12,7 +12,10 @@ CREATE OR REPLACE FUNCTION cache._entries() RETURNS text
 LANGUAGE sql IMMUTABLE AS $store$
     SELECT $entries$
 @entries
-ALTER TABLE cache.{table} ADD COLUMN basis pg_catalog.pg_snapshot;
+-- What the constraints check, the functions check too. PostgreSQL would read their text anew for each statement that writes,
+-- which is a seventh of its time.
+ALTER TABLE cache.{table} DROP CONSTRAINT {table}_key_check, DROP CONSTRAINT {table}_value_check,
+    ADD COLUMN basis pg_catalog.pg_snapshot;
 COMMENT ON COLUMN cache.{table}.basis IS 'a snapshot not newer than what the value was made from; NULL without tags';
 $entries$
 $store$;
@@ -42,10 +45,10 @@ BEGIN
                 made := made || part || E'\n';
             ELSE
                 made := made || (
-                    SELECT string_agg(replace(replace(replace(replace(replace(replace(substr(part, 12),
+                    SELECT string_agg(replace(replace(replace(replace(replace(replace(replace(substr(part, 12),
                         '{name}', quote_literal(name)), '{table}', cache._table(name)), '{durable}', durable::text),
                         '{default_ttl}', format('%L::interval', default_ttl)),
-                        '{max_size}', format('%L::bigint', max_size)), '{chance}', cache._chance(max_entries, max_size)::text), '' ORDER BY name <> 'default', name)
+                        '{max_size}', format('%L::bigint', max_size)), '{max_entries}', format('%L::bigint', max_entries)), '{chance}', cache._chance(max_entries, max_size)::text), '' ORDER BY name <> 'default', name)
                     FROM cache.caches);
             END IF;
         END LOOP;

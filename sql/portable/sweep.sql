@@ -27,9 +27,9 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._entries_about(text) IS 'about how many entries there are in a cache';
 
--- A piece of the work, after so many writes. A small table that has a budget is looked at as a whole. Of a large one it is a
--- few blocks, and more of them, in a cache that is over its budget, until more has gone than came.
-CREATE OR REPLACE FUNCTION cache._sweep_piece(cache text, writes bigint DEFAULT 50) RETURNS void
+-- A piece of the work in a cache that may be over its budget, after so many writes. A small table is looked at as a whole. Of
+-- a large one it is a few blocks, and more of them until more has gone than came.
+CREATE OR REPLACE FUNCTION cache._evict_piece(cache text, writes bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
 DECLARE
@@ -41,11 +41,11 @@ DECLARE
     gone bigint := 0;
     swept record;
 BEGIN
-    IF total = 0 OR NOT cache._may_note() OR current_setting('pg_stash.autostart', true) = 'off' THEN
+    IF total = 0 THEN
         RETURN;
     END IF;
     SELECT * INTO policy FROM cache.caches AS c WHERE c.name = $1;
-    IF total <= 128 AND num_nonnulls(policy.max_entries, policy.max_size) > 0 THEN
+    IF total <= 128 THEN
         count := total;
     END IF;
     FOR round IN 1 .. 32 LOOP
@@ -60,7 +60,7 @@ BEGIN
         EXIT WHEN count = total OR gone >= 2 * $2 OR swept.scanned > 0 AND swept.evicted = 0;
     END LOOP;
 END $body$;
-COMMENT ON FUNCTION cache._sweep_piece(text, bigint) IS 'sweeps a few blocks, as a part of a write';
+COMMENT ON FUNCTION cache._evict_piece(text, bigint) IS 'sweeps a few blocks of a cache that may be over its budget';
 
 CREATE UNLOGGED TABLE IF NOT EXISTS cache._passes (
     is_one   boolean PRIMARY KEY DEFAULT true CHECK (is_one),

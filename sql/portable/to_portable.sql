@@ -28,7 +28,8 @@ BEGIN
     FOR cache_name IN SELECT name FROM cache.caches LOOP
         entries_table := CASE cache_name WHEN 'default' THEN 'entries' ELSE 'entries_' || cache_name END;
         EXECUTE format('CREATE UNLOGGED TABLE cache_aside.%1$I AS SELECT expires_at, key, value_text, value_json, value_bytes,
-            value_int, fresh_until, fill_micros FROM cache.%1$I WHERE tags IS NULL AND expires_at > clock_timestamp()', entries_table);
+            value_int, fresh_until, fill_micros FROM cache.%1$I WHERE tags IS NULL AND expires_at > clock_timestamp()
+            AND octet_length(key) BETWEEN 1 AND 1024 AND num_nonnulls(value_text, value_json, value_bytes, value_int) = 1', entries_table);
     END LOOP;
 END $$;
 DROP EXTENSION pg_stash;
