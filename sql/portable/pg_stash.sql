@@ -980,7 +980,7 @@ COMMENT ON FUNCTION cache._remove(text, text, text[]) IS 'deletes an entry, for 
 $definitions$
     UNION ALL
     SELECT $definitions$
--- Not for parallel queries: one that meets an invalidated entry may note a moment.
+-- Not for parallel queries: one that meets an invalidated entry may note a moment. Privileges are for PostgreSQL to check.
 CREATE OR REPLACE FUNCTION cache.get(key text, cache text DEFAULT 'default') RETURNS text
 LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
@@ -990,8 +990,7 @@ DECLARE
 BEGIN
     -- each cache
     IF $2 OPERATOR(pg_catalog.=) {name} THEN
-        IF NOT (pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'SELECT')
-                AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery())
+        IF NOT (pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery())
             AND NOT cache._may_read($2, {durable})
         THEN
             RETURN NULL;
@@ -1013,7 +1012,7 @@ BEGIN
     -- end
     PERFORM cache._check_key($1), cache._no_such_cache($2);
 END $body$;
--- Not for parallel queries: one that meets an invalidated entry may note a moment.
+-- Not for parallel queries: one that meets an invalidated entry may note a moment. Privileges are for PostgreSQL to check.
 CREATE OR REPLACE FUNCTION cache.get_json(key text, cache text DEFAULT 'default') RETURNS jsonb
 LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
@@ -1023,8 +1022,7 @@ DECLARE
 BEGIN
     -- each cache
     IF $2 OPERATOR(pg_catalog.=) {name} THEN
-        IF NOT (pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'SELECT')
-                AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery())
+        IF NOT (pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery())
             AND NOT cache._may_read($2, {durable})
         THEN
             RETURN NULL;
@@ -1046,7 +1044,7 @@ BEGIN
     -- end
     PERFORM cache._check_key($1), cache._no_such_cache($2);
 END $body$;
--- Not for parallel queries: one that meets an invalidated entry may note a moment.
+-- Not for parallel queries: one that meets an invalidated entry may note a moment. Privileges are for PostgreSQL to check.
 CREATE OR REPLACE FUNCTION cache.get_bytes(key text, cache text DEFAULT 'default') RETURNS bytea
 LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
@@ -1056,8 +1054,7 @@ DECLARE
 BEGIN
     -- each cache
     IF $2 OPERATOR(pg_catalog.=) {name} THEN
-        IF NOT (pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'SELECT')
-                AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery())
+        IF NOT (pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery())
             AND NOT cache._may_read($2, {durable})
         THEN
             RETURN NULL;

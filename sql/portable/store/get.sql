@@ -1,5 +1,5 @@
 -- readers
--- Not for parallel queries: one that meets an invalidated entry may note a moment.
+-- Not for parallel queries: one that meets an invalidated entry may note a moment. Privileges are for PostgreSQL to check.
 CREATE OR REPLACE FUNCTION cache.get{suffix}(key text, cache text DEFAULT 'default') RETURNS {type}
 LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
@@ -9,8 +9,7 @@ DECLARE
 BEGIN
     -- each cache
     IF $2 OPERATOR(pg_catalog.=) {name} THEN
-        IF NOT (pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'SELECT')
-                AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery())
+        IF NOT (pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery())
             AND NOT cache._may_read($2, {durable})
         THEN
             RETURN NULL;
