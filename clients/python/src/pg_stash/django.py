@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
-from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from django.core.cache.backends.base import DEFAULT_TIMEOUT, MEMCACHE_MAX_KEY_LENGTH, BaseCache
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import DatatypeMismatch, NumericValueOutOfRange
@@ -168,6 +168,11 @@ class PostgresCache(BaseCache):  # type: ignore[misc]
 
     async def aclear(self) -> None:
         await self._async_client.clear()
+
+    def validate_key(self, key: str) -> None:
+        # Django's search for what memcached would not take costs more than all else that is done with a key here.
+        if len(key) > MEMCACHE_MAX_KEY_LENGTH or " " in key or not key.isprintable():
+            super().validate_key(key)
 
     def _key(self, key: Any, version: int | None) -> str:
         return fit(self.make_and_validate_key(key, version=version))
