@@ -10,7 +10,9 @@ use super::support::{StopOnDrop, database, edition, wait_until};
 fn expired_entries_are_gone_within_the_time_set() {
     let db = database();
     let mut s = db.session();
-    s.run("SELECT cache.set_many(array_agg('k' || i), array_agg('x'::text), ttl => '1 second') FROM generate_series(1, 100000) AS i");
+    // In the portable edition that is the work of the writers, of whom there is one here.
+    let count = if edition().is_portable() { 20_000 } else { 100_000 };
+    s.run(&format!("SELECT cache.set_many(array_agg('k' || i), array_agg('x'::text), ttl => '1 second') FROM generate_series(1, {count}) AS i"));
     s.run("SELECT cache.set_many(array_agg('stays' || i), array_agg('x'::text)) FROM generate_series(1, 1000) AS i");
     let stop = AtomicBool::new(false);
     let late = thread::scope(|scope| {
@@ -35,9 +37,9 @@ fn expired_entries_are_gone_within_the_time_set() {
     if edition().is_portable() {
         return;
     }
-    wait_until("all are counted", || s.number("SELECT expired FROM cache.stats") == 100_000);
+    wait_until("all are counted", || s.number("SELECT expired FROM cache.stats") == count);
     let counted = "SELECT n_tup_del FROM pg_stat_user_tables WHERE relid = 'cache.entries'::regclass";
-    wait_until("the statistics system has been told of the deletes", || s.number(counted) >= 100_000);
+    wait_until("the statistics system has been told of the deletes", || s.number(counted) >= count);
 }
 
 #[test]
