@@ -216,6 +216,23 @@ class Differences(Case):
         s.run("SELECT cache.set('none', 'x')")
         self.assertEqual(s.value("SELECT cache.get('none')"), "x")
 
+    def test_the_value_of_a_column_in_a_tag_has_the_text_of_its_output_function(self):
+        superuser, s = self.session("postgres"), self.session()
+        superuser.run("""
+            CREATE TYPE public.number;
+            CREATE FUNCTION public.number_in(cstring) RETURNS public.number LANGUAGE internal IMMUTABLE STRICT AS 'int4in';
+            CREATE FUNCTION public.number_out(public.number) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'int4out';
+            CREATE TYPE public.number (INPUT = public.number_in, OUTPUT = public.number_out, LIKE = int4);
+            CREATE FUNCTION public.as_text(public.number) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'cast'::text $$;
+            CREATE CAST (public.number AS text) WITH FUNCTION public.as_text(public.number)""")
+        s.run("CREATE TABLE visits (at public.number)")
+        s.run("SELECT cache.watch('visits', 'at:{at}')")
+        for key, tag in [("output", "at:7"), ("cast", "at:cast")]:
+            s.run("SELECT cache.set(%s, 'x', tags => ARRAY[%s], as_of => cache.clock())", key, tag)
+        self.assertEqual(s.rows("SELECT cache.get('output'), cache.get('cast')"), [("x", "x")])
+        s.run("INSERT INTO visits VALUES ('7')")
+        self.assertEqual(s.rows("SELECT cache.get('output'), cache.get('cast')"), [(None, "x")])
+
     def test_the_first_value_stored_after_an_invalidation_may_miss(self):
         s, other = self.session(), self.session()
         s.run("SELECT cache.clock()")
