@@ -125,7 +125,7 @@ fn a_ttl_is_positive_and_ends_before_the_end_of_time() {
     let db = database();
     let mut s = db.session();
     s.run("SELECT cache.set('k', 'old')");
-    for ttl in ["0", "-1 second", "1 day -24 hours", "-1 month"] {
+    for ttl in ["0", "-1 second", "1 day -24 hours", "-1 month", "-170000 years"] {
         for call in [
             format!("cache.set('k', 'new', ttl => '{ttl}')"),
             format!("cache.touch('k', '{ttl}')"),

@@ -302,7 +302,7 @@ impl fmt::Display for Error {
                 write!(f, "entry of {size} bytes is larger than the budget of cache \"{cache}\" ({budget} bytes)")
             }
             Error::TooLarge(size) => write!(f, "entry of {size} bytes is larger than a row can be"),
-            Error::ArrayTooLarge => write!(f, "array size exceeds the maximum allowed (1 GB)"),
+            Error::ArrayTooLarge => write!(f, "array size exceeds the maximum allowed (1073741823)"),
             Error::ArrayLengths { .. } => write!(f, "keys and vals must have the same length"),
             Error::ArrayDimensions(name) => write!(f, "{name} must be a one-dimensional array"),
             Error::PermissionDenied { table, .. } => write!(f, "permission denied for table {table}"),

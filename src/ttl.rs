@@ -29,6 +29,10 @@ pub fn expiry(now: i64, ttl: Ttl, calendar: impl FnOnce(i64, Ttl) -> i64) -> Res
     if ttl == Ttl::NEVER {
         return Ok(NEVER);
     }
+    // The calendar does not reach as far back as an interval.
+    if ttl.months <= 0 && ttl.days <= 0 && ttl.micros <= 0 {
+        return Err(Error::TtlNotPositive);
+    }
     let base = if ttl.months == 0 && ttl.days == 0 { now } else { calendar(now, Ttl { micros: 0, ..ttl }) };
     let expires_at = base.checked_add(ttl.micros).ok_or(Error::TtlOutOfRange)?;
     if expires_at <= now {

@@ -72,10 +72,11 @@ BEGIN
         EXCEPTION WHEN datetime_field_overflow THEN
             PERFORM cache._error('ttl range');
         END;
-    ELSE
+    ELSIF $1 OPERATOR(pg_catalog.>) '-10000 days'::pg_catalog.interval THEN
         expires_at := now OPERATOR(pg_catalog.+) $1;
     END IF;
-    IF expires_at OPERATOR(pg_catalog.<=) now THEN
+    -- The calendar does not reach as far back as an interval.
+    IF expires_at IS NULL OR expires_at OPERATOR(pg_catalog.<=) now THEN
         PERFORM cache._error(CASE WHEN $2 OPERATOR(pg_catalog.=) 'ttl' THEN 'ttl not positive' ELSE 'fresh not positive' END);
     END IF;
     RETURN expires_at;

@@ -260,10 +260,11 @@ BEGIN
         EXCEPTION WHEN datetime_field_overflow THEN
             PERFORM cache._error('ttl range');
         END;
-    ELSE
+    ELSIF $1 OPERATOR(pg_catalog.>) '-10000 days'::pg_catalog.interval THEN
         expires_at := now OPERATOR(pg_catalog.+) $1;
     END IF;
-    IF expires_at OPERATOR(pg_catalog.<=) now THEN
+    -- The calendar does not reach as far back as an interval.
+    IF expires_at IS NULL OR expires_at OPERATOR(pg_catalog.<=) now THEN
         PERFORM cache._error(CASE WHEN $2 OPERATOR(pg_catalog.=) 'ttl' THEN 'ttl not positive' ELSE 'fresh not positive' END);
     END IF;
     RETURN expires_at;
@@ -1367,7 +1368,8 @@ BEGIN
         AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<=) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 2)
         AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
         AND (CASE WHEN COALESCE($3, {default_ttl}) IS NULL THEN true
-            WHEN COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval THEN
+            WHEN COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+                AND COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) '0'::pg_catalog.interval THEN
                 pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
             END)
     THEN
@@ -1400,7 +1402,8 @@ BEGIN
         AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<=) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 2)
         AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
         AND (CASE WHEN COALESCE($3, {default_ttl}) IS NULL THEN true
-            WHEN COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval THEN
+            WHEN COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+                AND COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) '0'::pg_catalog.interval THEN
                 pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
             END)
     THEN
@@ -1433,7 +1436,8 @@ BEGIN
         AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<=) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 2)
         AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
         AND (CASE WHEN COALESCE($3, {default_ttl}) IS NULL THEN true
-            WHEN COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval THEN
+            WHEN COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+                AND COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) '0'::pg_catalog.interval THEN
                 pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
             END)
     THEN
@@ -1466,7 +1470,8 @@ BEGIN
         AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<=) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 2)
         AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
         AND (CASE WHEN COALESCE($3, {default_ttl}) IS NULL THEN true
-            WHEN COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval THEN
+            WHEN COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+                AND COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) '0'::pg_catalog.interval THEN
                 pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
             END)
     THEN

@@ -15,7 +15,7 @@ use crate::pg::page::{BlockWalk, Version};
 use crate::pg::place::Place;
 use crate::pg::xact;
 use crate::shared::{self, Arena, Candidate, FULL, KeyHash, Probation, Usage};
-use crate::store::catalog;
+use crate::store::catalog::{self, Cache};
 use crate::store::entry::{Moment, State};
 use crate::store::table::Table;
 use crate::store::walk::Tally;
@@ -42,13 +42,14 @@ thread_local! {
     static TO_BE_PRUNED: RefCell<VecDeque<(u64, u32)>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Called after a write: where it has brought the cache over its budget, the transaction evicts before it commits.
-pub(in crate::store) fn keep_within_budget(table: &Table) {
-    let cache = table.cache();
+/// Called after a write: where it may have brought the cache over its budget, the transaction evicts before it commits. How
+/// much there is in a cache that nobody has counted is looked into then, once for all its writes.
+pub(in crate::store) fn keep_within_budget(cache: &Cache) {
     if !cache.budget.is_limited() {
         return;
     }
-    if usage_with_own(table).is_some_and(|(usage, _)| !cache.budget.excess(usage).is_zero()) {
+    let usage = cache.slot().map(shared::usage_with_own);
+    if usage.is_some_and(|usage| usage.is_none_or(|usage| !cache.budget.excess(usage).is_zero())) {
         OVER_BUDGET.with_borrow_mut(|names| {
             if !names.contains(&cache.name) {
                 names.push(cache.name.clone());

@@ -113,7 +113,7 @@ fn put(table: &Table, key: Varlena<'_>, value: Value<'_>, terms: &Terms<'_>, set
     }
     let (entries, bytes) = (i64::from(old_bytes.is_none()), bytes - old_bytes.unwrap_or(0));
     table.cache().note(Delta { entries, bytes, sets, ..Delta::default() });
-    evict::keep_within_budget(table);
+    evict::keep_within_budget(table.cache());
     Outcome::Done
 }
 

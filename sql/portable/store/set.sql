@@ -15,7 +15,8 @@ BEGIN
         AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<=) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 2)
         AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
         AND (CASE WHEN COALESCE($3, {default_ttl}) IS NULL THEN true
-            WHEN COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval THEN
+            WHEN COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+                AND COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) '0'::pg_catalog.interval THEN
                 pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
             END)
     THEN
