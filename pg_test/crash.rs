@@ -41,6 +41,8 @@ fn a_killed_backend_costs_the_entries_and_nothing_else() {
 
 #[test]
 fn a_writer_killed_while_it_evicts_leaves_a_cache_within_its_budget() {
+    // The budget, and one in fifty, by which a count that writers have disturbed may be off.
+    const MOST: i64 = 510;
     let server = Server::start("evicting", &["pg_stash.sweep_max_stale = '1s'"]);
     server
         .session("postgres")
@@ -63,13 +65,12 @@ fn a_writer_killed_while_it_evicts_leaves_a_cache_within_its_budget() {
         });
         let mut s = server.session_after_crash();
         let left = s.number("SELECT count(*) FROM cache.entries_kept");
-        // What the sweeper was about to evict is back: a writer leaves that to it.
-        assert!((1..=625).contains(&left), "{left} entries");
+        assert!((1..=MOST).contains(&left), "{left} entries");
         assert_eq!(s.number("SELECT count(*) FROM cache.keys(cache => 'kept')"), left, "index and table agree");
         wait_until("the cache is counted again, and evicts", || {
             s.run("SELECT cache.set('more' || random(), 'x', cache => 'kept') FROM generate_series(1, 50)");
             s.number("SELECT evicted FROM cache.stats WHERE cache = 'kept'") > 0
-                && s.number("SELECT count(*) FROM cache.entries_kept") <= 500
+                && s.number("SELECT count(*) FROM cache.entries_kept") <= MOST
         });
     }
 }
