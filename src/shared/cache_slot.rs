@@ -1,14 +1,14 @@
 //! A cache in shared memory: how much there is in it, what has been done with it, and where eviction goes on.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use crate::pg::place::Place;
 use crate::ttl;
 
 /// Sessions count their reads in one of so many places, each a cache line, so that they seldom meet.
 const STRIPES: usize = 8;
-/// A usage that may be off by more than one in so many is counted again.
-const DOUBTFUL_SHARE: i64 = 50;
+/// A usage that may be off by more than one entry in so many is counted again.
+const DOUBTFUL_SHARE: u64 = 50;
 
 /// What a read is counted as.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,21 @@ impl Usage {
     }
 }
 
-/// 64-bit atomics alone, valid when all are zero.
+/// What a slot shows when a count of the table begins, for [`CacheSlot::correct`] to tell what happened meanwhile.
+#[derive(Clone, Copy)]
+pub struct Reading {
+    usage: Usage,
+    changes: u64,
+}
+
+impl Reading {
+    /// As if these entries, which the count itself has removed, had been gone before.
+    pub fn without(self, removed: Usage) -> Reading {
+        Reading { usage: self.usage.less(removed), changes: self.changes + removed.entries as u64 }
+    }
+}
+
+/// Atomics alone, valid when all are zero, in whole cache lines.
 #[repr(C)]
 pub struct CacheSlot {
     pub(super) key: AtomicU64,
@@ -78,7 +92,9 @@ pub struct CacheSlot {
     /// The place behind which eviction goes on, in the bits of a place.
     hand: AtomicU64,
     /// The ring of the cache's probation: its number from one on, zero for none.
-    pub(super) ring: AtomicU64,
+    pub(super) ring: AtomicU32,
+    /// How many entries the usage may be off by, because writers were at work while they were counted.
+    doubt: AtomicU32,
     pub(super) ring_head: AtomicU64,
     pub(super) ring_tail: AtomicU64,
     sets: AtomicU64,
@@ -92,11 +108,15 @@ pub struct CacheSlot {
     reads: [[AtomicU64; 8]; STRIPES],
 }
 
+const _: () = assert!(size_of::<CacheSlot>().is_multiple_of(64), "sessions that count their reads do not meet");
+
 impl CacheSlot {
     /// For a cache that has just been given the slot.
     pub(super) fn begin(&self, now: i64) {
-        for word in [&self.counted_file, &self.hand, &self.ring, &self.ring_head, &self.ring_tail, &self.tagged_writes]
-        {
+        for word in [&self.counted_file, &self.hand, &self.ring_head, &self.ring_tail, &self.tagged_writes] {
+            word.store(0, Ordering::Relaxed);
+        }
+        for word in [&self.ring, &self.doubt] {
             word.store(0, Ordering::Relaxed);
         }
         for number in [&self.entries, &self.bytes, &self.earliest_expiry] {
@@ -168,6 +188,7 @@ impl CacheSlot {
         if counted != file && (counted != 0 || is_empty()) {
             self.entries.store(0, Ordering::Relaxed);
             self.bytes.store(0, Ordering::Relaxed);
+            self.doubt.store(0, Ordering::Relaxed);
             self.earliest_expiry.store(0, Ordering::Relaxed);
             self.counted_file.store(if is_empty() { file } else { 0 }, Ordering::Release);
         }
@@ -178,32 +199,51 @@ impl CacheSlot {
         (self.counted_file.load(Ordering::Acquire) != 0).then(|| self.raw_usage())
     }
 
-    /// What the usage is built up from: meaningful before it is known, to compare with itself later.
-    pub fn raw_usage(&self) -> Usage {
+    /// What the usage is built up from: before it is known, what has been added since the table's file was met.
+    fn raw_usage(&self) -> Usage {
         Usage { entries: self.entries.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
     }
 
-    /// Takes up what a pass over the whole table has counted in the file. `before` is [`Self::raw_usage`] at its start.
+    /// To be taken before a count of the table begins.
+    pub fn reading(&self) -> Reading {
+        let changes = self.changes();
+        Reading { usage: self.raw_usage(), changes }
+    }
+
+    /// How often an entry has been written or removed: what can make a count miss one, or count it twice.
+    fn changes(&self) -> u64 {
+        [&self.sets, &self.deletes, &self.expired, &self.evicted, &self.invalidated]
+            .iter()
+            .map(|counter| counter.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Takes up what a pass over the whole table has counted in the file since `begun`.
     ///
-    /// Half of what was written during the pass is taken to be in the count. Where the difference is not larger than
-    /// what was written, the running usage is the better one, if there has been a count before. Another pass is due
-    /// after a first count that may be off for that reason, and while the running usage may be off by more than one in
-    /// [`DOUBTFUL_SHARE`].
-    pub fn correct(&self, file: u64, counted: Usage, before: Usage) {
-        let is_first = self.counted_file.load(Ordering::Acquire) != file;
-        let correct = |number: &AtomicI64, counted: i64, before: i64| {
-            let now = number.load(Ordering::Relaxed);
-            let written = now - before;
-            let difference = counted + written / 2 - now;
-            if is_first || difference.abs() > written.abs() {
-                number.fetch_add(difference, Ordering::Relaxed);
-                return written == 0 || !is_first;
-            }
-            difference.abs().saturating_mul(DOUBTFUL_SHARE) <= counted
+    /// A count may be off by as many entries as were changed during the pass, and the usage by as many as the count that
+    /// it is built on. Of the two the one with the smaller doubt is kept; and where they differ by more than both allow,
+    /// the new one. Half of what was written during the pass is taken to be in the count. Another pass is due as long as
+    /// more than one entry in [`DOUBTFUL_SHARE`] is in doubt.
+    pub fn correct(&self, file: u64, counted: Usage, begun: Reading) {
+        let now = self.raw_usage();
+        // The counters may have been reset meanwhile, and then nobody knows.
+        let changes = self.changes().checked_sub(begun.changes).and_then(|changes| u32::try_from(changes).ok());
+        let changes = changes.unwrap_or(u32::MAX);
+        let doubt = match self.counted_file.load(Ordering::Acquire) == file {
+            true => self.doubt.load(Ordering::Relaxed),
+            false => u32::MAX,
         };
-        let is_sure =
-            correct(&self.entries, counted.entries, before.entries) & correct(&self.bytes, counted.bytes, before.bytes);
-        if !is_sure {
+        let in_count = |now: i64, begun: i64| (now - begun) / 2;
+        let entries = counted.entries + in_count(now.entries, begun.usage.entries) - now.entries;
+        let bytes = counted.bytes + in_count(now.bytes, begun.usage.bytes) - now.bytes;
+        let is_better = changes <= doubt || entries.unsigned_abs() > u64::from(changes) + u64::from(doubt);
+        if is_better {
+            self.entries.fetch_add(entries, Ordering::Relaxed);
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.doubt.store(changes, Ordering::Relaxed);
+        }
+        let doubt = if is_better { changes } else { doubt };
+        if u64::from(doubt) * DOUBTFUL_SHARE > counted.entries.max(0) as u64 {
             self.note_expiry(0);
         }
         self.counted_file.store(file, Ordering::Release);
@@ -288,8 +328,7 @@ mod tests {
         let slot = empty();
         slot.begin_file(7, || false);
         assert_eq!(slot.usage(), None);
-        let before = slot.raw_usage();
-        slot.correct(7, usage(10, 1000), before);
+        slot.correct(7, usage(10, 1000), slot.reading());
         assert_eq!(slot.usage(), Some(usage(10, 1000)));
         slot.begin_file(7, || unreachable!("the file is known"));
         slot.apply(Delta { entries: 1, bytes: 100, ..Delta::default() });
@@ -300,51 +339,61 @@ mod tests {
         assert_eq!(slot.usage(), None);
     }
 
+    /// A pass that counts `counted` entries while so many are set, and so many evicted. Returns the usage that is known
+    /// then, and whether another pass is due.
+    fn pass(slot: &CacheSlot, counted: i64, sets: i64, evicted: i64) -> (i64, bool) {
+        slot.begin_pass();
+        let begun = slot.reading();
+        let (entries, bytes) = (sets - evicted, (sets - evicted) * 100);
+        slot.apply(Delta { entries, bytes, sets: sets as u64, evicted: evicted as u64, ..Delta::default() });
+        slot.correct(7, usage(counted, counted * 100), begun);
+        let usage = slot.raw_usage();
+        assert_eq!(usage.bytes, usage.entries * 100);
+        (usage.entries, slot.earliest_expiry() == 0)
+    }
+
     #[test]
     fn a_pass_corrects_what_is_off_by_more_than_was_written_meanwhile() {
         let slot = empty();
         slot.begin_file(7, || true);
-        slot.apply(Delta { entries: 100, bytes: 10_000, ..Delta::default() });
-        let before = slot.raw_usage();
-        slot.apply(Delta { entries: 10, bytes: 1_000, ..Delta::default() });
-        slot.correct(7, usage(103, 5_000), before);
-        assert_eq!(slot.usage(), Some(usage(110, 5_500)));
+        slot.apply(Delta { entries: 1000, bytes: 100_000, sets: 1000, ..Delta::default() });
+        assert_eq!(pass(&slot, 1001, 3, 1), (1002, false), "one of the two may be in it");
+        assert_eq!(pass(&slot, 950, 10, 0), (955, false), "half of the ten are taken to be in the 950");
+        assert_eq!(pass(&slot, 955, 0, 0), (955, false));
     }
 
     #[test]
-    fn a_first_count_that_writers_have_disturbed_is_made_again() {
+    fn a_first_count_that_writers_have_disturbed_is_made_again_until_it_is_sure() {
+        let slot = empty();
+        slot.begin_file(7, || false);
+        assert_eq!(pass(&slot, 40, 100, 0), (90, true), "it is not known which of the 100 are in the 40");
+        assert_eq!(pass(&slot, 120, 300, 300), (90, true), "as many came as went, and the count is worth less");
+        assert_eq!(pass(&slot, 140, 20, 20), (140, true), "it is worth more than the first");
+        assert_eq!(pass(&slot, 138, 1, 1), (138, false), "sure to one in fifty");
+        assert_eq!(pass(&slot, 139, 0, 0), (139, false));
+    }
+
+    #[test]
+    fn a_count_during_which_the_counters_were_reset_is_worth_nothing() {
+        let slot = empty();
+        slot.begin_file(7, || false);
+        slot.apply(Delta { sets: 9, ..Delta::default() });
+        slot.begin_pass();
+        let begun = slot.reading();
+        slot.reset(0);
+        slot.correct(7, usage(10, 1000), begun);
+        assert_eq!(slot.earliest_expiry(), 0, "another pass is due");
+        assert_eq!(pass(&slot, 11, 0, 0), (11, false));
+    }
+
+    #[test]
+    fn what_the_pass_itself_removes_does_not_disturb_it() {
         let slot = empty();
         slot.begin_file(7, || false);
         slot.begin_pass();
-        let before = slot.raw_usage();
-        slot.apply(Delta { entries: 100, bytes: 10_000, ..Delta::default() });
-        slot.correct(7, usage(40, 4_000), before);
-        assert_eq!(
-            slot.usage(),
-            Some(usage(90, 9_000)),
-            "40 of which it is not known whether some of the 100 are in it"
-        );
-        assert_eq!(slot.earliest_expiry(), 0, "the next pass is due");
-        slot.begin_pass();
-        slot.correct(7, usage(140, 14_000), slot.raw_usage());
-        assert_eq!(slot.usage(), Some(usage(140, 14_000)));
-        assert_eq!(slot.earliest_expiry(), ttl::NEVER);
-    }
-
-    #[test]
-    fn a_usage_that_stays_doubtful_is_counted_until_it_is_not() {
-        let slot = empty();
-        slot.begin_file(7, || true);
-        slot.apply(Delta { entries: 1000, bytes: 100_000, ..Delta::default() });
-        let pass = |written: i64, counted: i64| {
-            slot.begin_pass();
-            let before = slot.raw_usage();
-            slot.apply(Delta { entries: written, bytes: written * 100, ..Delta::default() });
-            slot.correct(7, usage(counted, counted * 100), before);
-            (slot.raw_usage().entries, slot.earliest_expiry() == 0)
-        };
-        assert_eq!(pass(-500, 1000), (500, true), "250 more than known, which may be of the 500");
-        assert_eq!(pass(10, 510), (510, false), "off by less than one in fifty");
-        assert_eq!(pass(0, 900), (900, false), "set right, as nothing was written");
+        let begun = slot.reading();
+        slot.apply(Delta { entries: -50, bytes: -5000, expired: 50, ..Delta::default() });
+        slot.correct(7, usage(10, 1000), begun.without(usage(50, 5000)));
+        assert_eq!((slot.usage(), slot.earliest_expiry()), (Some(usage(10, 1000)), ttl::NEVER));
     }
 }

@@ -181,13 +181,13 @@ pub fn sweep(table: &Table, blocks: Range<u32>, slice: Duration) -> (Tally, u32)
 /// Makes a pass over a whole table in this transaction: removes expired entries, counts, and evicts what is over budget.
 pub fn sweep_and_evict(table: &Table) -> Tally {
     let cache = table.cache();
-    let before = cache.slot().map(|slot| (slot, slot.raw_usage()));
+    let before = cache.slot().map(|slot| (slot, slot.reading()));
     let (mut tally, _) = sweep(table, 0..table.heap().block_count(), Duration::MAX);
     let mut own = Usage::default();
-    if let Some((slot, before)) = before {
+    if let Some((slot, begun)) = before {
         // What this transaction has written is in the count, and not yet in what others know.
         own = shared::own_usage(slot);
-        slot.correct(cache.storage, tally.live.less(own), before);
+        slot.correct(cache.storage, tally.live.less(own), begun);
     }
     tally.add(evict(table, tally.live, own, blocks_of_all_laps(table)));
     tally

@@ -169,7 +169,7 @@ impl<'a> Pass<'a> {
         if let Some(slot) = slot {
             slot.begin_pass();
         }
-        let before = slot.map(|slot| slot.raw_usage()).unwrap_or_default();
+        let begun = slot.map(|slot| slot.reading());
         let tagged_before = slot.map(|slot| slot.tagged_writes());
         let mut tally = Tally::EMPTY;
         let mut block = 0;
@@ -189,11 +189,11 @@ impl<'a> Pass<'a> {
             block = next;
             is_complete = was_last;
         }
-        match slot {
-            Some(slot) => {
+        match slot.zip(begun) {
+            Some((slot, begun)) => {
                 slot.note_expiry(tally.earliest_expiry);
                 if is_complete {
-                    slot.correct(cache.storage, tally.live, before.less(tally.removed));
+                    slot.correct(cache.storage, tally.live, begun.without(tally.removed));
                     if let Some(before) = tagged_before.filter(|_| !tally.has_tagged) {
                         slot.note_untagged(before);
                     }
