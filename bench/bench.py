@@ -64,8 +64,8 @@ def main():
             print(report.markdown(group.title, groups[group.title]), flush=True)
             report.write(options.out, header, groups, figures)
         if not options.quick and not options.group:
-            figures = growth.measure(servers, progress) | growth.measure_portable(servers, progress) | sweep_cost.measure(servers, progress)
-            figures |= watch_cost.measure(servers, progress)
+            figures = growth.measure(servers, progress) | growth.measure_portable(servers, progress)
+            figures |= sweep_cost.measure(servers, progress) | watch_cost.measure(servers, progress)
             print("\n".join(f"- {name}: {value}" for name, value in figures.items()), flush=True)
             report.write(options.out, header, groups, figures)
             misses = replay.measure(servers, replay.traces_in(options.traces), progress)

@@ -37,6 +37,12 @@ class Pgbench:
     database: str = "postgres"
 
     def run(self, servers: Servers, clients: int, seconds: float, size: int, keys: int, zipfian: bool) -> Sample:
+        per_second, log = self.start(servers, clients, seconds, size, keys, zipfian).finish()
+        times = sorted(micros for _, micros in log)
+        return Sample(per_second * self.items, percentile(times, 0.5), percentile(times, 0.99))
+
+    def start(self, servers: Servers, clients: int, seconds: float, size: int, keys: int, zipfian: bool = False,
+              logged: float = LOGGED) -> "Running":
         scripts = servers.dir / "scripts"
         shutil.rmtree(scripts, ignore_errors=True)
         scripts.mkdir()
@@ -50,15 +56,34 @@ class Pgbench:
                 files += ["-f", f"{path}@{weight}"]
         command = [servers.pg_bin / "pgbench", "-h", servers.dir, "-U", "postgres", "-n", "-M", self.mode,
                    "-c", clients, "-j", min(clients, 2), "-T", max(1, round(seconds)), "-D", f"size={size}", "-D", f"filler={'x' * size}",
-                   "-l", "--sampling-rate", LOGGED, "--log-prefix", scripts / "log", *files, self.database]
-        result = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=scripts,
-                                env=os.environ | {"PGOPTIONS": self.options})
-        if result.returncode or "aborted" in result.stderr:
-            raise RuntimeError(f"pgbench failed or a check found a wrong answer:\n{self.script}\n{result.stderr}")
-        per_second = float(re.search(r"tps = ([\d.]+)", result.stdout).group(1)) * self.items
-        times = sorted(int(line.split()[2]) for log in scripts.glob("log*") for line in log.read_text().splitlines())
-        at = lambda share: times[int(len(times) * share)] / 1000 if times else None
-        return Sample(per_second, at(0.5), at(0.99))
+                   "-l", "--sampling-rate", logged, "--log-prefix", scripts / "log", *files, self.database]
+        process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True, cwd=scripts, env=os.environ | {"PGOPTIONS": self.options})
+        return Running(process, scripts, self.script)
+
+
+@dataclass
+class Running:
+    """pgbench at work, which logs to a directory."""
+
+    process: subprocess.Popen
+    logs: Path
+    script: str
+
+    def finish(self) -> tuple:
+        """Waits for its end. Returns the transactions a second, and of those that were logged when each ended, in
+        seconds since the epoch, and how many microseconds it took."""
+        out, err = self.process.communicate()
+        if self.process.returncode or "aborted" in err:
+            raise RuntimeError(f"pgbench failed or a check found a wrong answer:\n{self.script}\n{err}")
+        lines = [line.split() for log in self.logs.glob("log*") for line in log.read_text().splitlines()]
+        log = [(int(line[4]) + int(line[5]) / 1e6, int(line[2])) for line in lines]
+        return float(re.search(r"tps = ([\d.]+)", out).group(1)), log
+
+
+def percentile(times: list, share: float) -> float | None:
+    """Of times in microseconds, the shortest first; in milliseconds."""
+    return times[int(len(times) * share)] / 1000 if times else None
 
 
 @dataclass

@@ -20,6 +20,9 @@ unsafe extern "C-unwind" {
     fn SignalHandlerForConfigReload(signal: std::ffi::c_int);
 }
 
+/// A shorter nap than this is slept to its end, as a latch's time-out is in whole milliseconds.
+const SHORT_NAP: Duration = Duration::from_millis(5);
+
 /// Whether the postmaster is loading the library before it starts, as shared_preload_libraries tells it to.
 pub fn is_preloading() -> bool {
     // SAFETY: the process's own state.
@@ -73,15 +76,15 @@ fn set(name: &str, value: &str) {
 /// Sleeps for `time` or until the process is woken, and takes up signals: ends the process when it is asked to.
 pub fn nap(time: Duration) {
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
-    // SAFETY: the process's own latch.
+    // SAFETY: the process's own latch; sleeping has no conditions.
     unsafe {
-        pg_sys::WaitLatch(
-            pg_sys::MyLatch,
-            events as i32,
-            time.as_micros().div_ceil(1000) as _,
-            pg_sys::PG_WAIT_EXTENSION,
-        );
-        pg_sys::ResetLatch(pg_sys::MyLatch);
+        if time < SHORT_NAP {
+            pg_sys::pg_usleep(time.as_micros() as _);
+        } else {
+            let millis = time.as_micros().div_ceil(1000) as _;
+            pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, millis, pg_sys::PG_WAIT_EXTENSION);
+            pg_sys::ResetLatch(pg_sys::MyLatch);
+        }
     }
     pgrx::check_for_interrupts!();
     // SAFETY: the flag is set by the SIGHUP handler alone.
@@ -93,7 +96,8 @@ pub fn nap(time: Duration) {
     }
 }
 
-/// Runs `work` in a transaction and tells the statistics system what it changed. An error is logged as a warning and
+/// Runs `work` in a transaction. What it changed goes to the statistics system within about a second if there are more
+/// transactions, and with [`report_changes`]. An error is logged as a warning and
 /// rolls the transaction back; the result is then `None`.
 pub fn transaction<R>(work: impl FnOnce() -> R) -> Option<R> {
     let mut work = Some(work);
@@ -106,7 +110,7 @@ pub fn transaction<R>(work: impl FnOnce() -> R) -> Option<R> {
             let result = work.take().expect("runs once")();
             pg_sys::PopActiveSnapshot();
             pg_sys::CommitTransactionCommand();
-            pg_sys::pgstat_report_stat(true);
+            pg_sys::pgstat_report_stat(false);
             Some(result)
         }
     }))
@@ -117,6 +121,12 @@ pub fn transaction<R>(work: impl FnOnce() -> R) -> Option<R> {
         None
     })
     .execute()
+}
+
+/// Tells the statistics system what transactions have changed, so that autovacuum knows of it.
+pub fn report_changes() {
+    // SAFETY: outside of a transaction.
+    unsafe { pg_sys::pgstat_report_stat(true) };
 }
 
 fn log_error(error: CaughtError) {

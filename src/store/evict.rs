@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use crate::pg::heap;
 use crate::pg::lookup;
@@ -66,7 +67,7 @@ fn evict_before_commit() {
         let Some(table) = Table::open_for_sweep(cache) else { continue };
         let Some((usage, own)) = usage_with_own(&table) else { continue };
         let blocks = WRITERS_BLOCKS.saturating_add(u32::try_from(own.entries.max(0)).unwrap_or(u32::MAX));
-        evict(&table, usage, own, blocks);
+        evict(&table, usage, own, blocks, Duration::MAX);
     }
 }
 
@@ -90,10 +91,12 @@ pub fn blocks_of_all_laps(table: &Table) -> u32 {
     table.heap().block_count().saturating_mul(laps).saturating_add(Probation::CAPACITY)
 }
 
-/// Evicts from a cache with this usage until it is within its budget, or `blocks` blocks have been visited. `own` is what
-/// this transaction has added: its entries are spared, unless they alone are more than the budget.
-pub fn evict(table: &Table, usage: Usage, own: Usage, blocks: u32) -> Tally {
+/// Evicts from a cache with this usage until it is within its budget, `blocks` blocks have been visited, or `slice` is over:
+/// one block at least. `own` is what this transaction has added: its entries are spared, unless they alone are more than the
+/// budget. Returns what it did, and how many blocks it has visited.
+pub fn evict(table: &Table, usage: Usage, own: Usage, blocks: u32, slice: Duration) -> (Tally, u32) {
     heap::next_command();
+    let begun = Instant::now();
     let cache = table.cache();
     let (slot, arena, count) = (cache.slot(), shared::arena(), table.heap().block_count());
     let probation = slot.zip(arena).and_then(|(slot, arena)| arena.probation(slot));
@@ -109,10 +112,9 @@ pub fn evict(table: &Table, usage: Usage, own: Usage, blocks: u32) -> Tally {
     let mut walk = BlockWalk::new(table.heap());
     prune_earlier_blocks(&mut walk, cache.storage, count);
     let mut tally = Tally::EMPTY;
-    for _ in 0..blocks {
-        if judge.excess.is_zero() || count == 0 {
-            break;
-        }
+    let mut visited = 0;
+    while visited < blocks && !judge.excess.is_zero() && count > 0 && (visited == 0 || begun.elapsed() < slice) {
+        visited += 1;
         pgrx::check_for_interrupts!();
         let remaining = (usage.entries - tally.removed.entries).max(0) as u64;
         let (block, removed) = match probation.and_then(|queue| queue.pop(remaining / PROBATION_SHARE)) {
@@ -156,7 +158,7 @@ pub fn evict(table: &Table, usage: Usage, own: Usage, blocks: u32) -> Tally {
     }
     walk.publish_free_space();
     cache.note(tally.delta());
-    tally
+    (tally, visited)
 }
 
 /// Why an entry goes.

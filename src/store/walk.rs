@@ -189,7 +189,7 @@ pub fn sweep_and_evict(table: &Table) -> Tally {
         own = shared::own_usage(slot);
         slot.correct(cache.storage, tally.live.less(own), begun);
     }
-    tally.add(evict(table, tally.live, own, blocks_of_all_laps(table)));
+    tally.add(evict(table, tally.live, own, blocks_of_all_laps(table), Duration::MAX).0);
     tally
 }
 

@@ -216,9 +216,9 @@ impl<'a> Pass<'a> {
             self.begin();
             let blocks = settings::sweep_batch_blocks();
             let evict = |table: &Table| {
-                (store::evict(table, usage, Usage::default(), blocks), store::blocks_of_all_laps(table))
+                (store::evict(table, usage, Usage::default(), blocks, pace::SLICE), store::blocks_of_all_laps(table))
             };
-            let Some((tally, all_laps)) = self.batch(cache, evict) else { break };
+            let Some(((tally, blocks), all_laps)) = self.batch(cache, evict) else { break };
             (visited, enough) = (visited.saturating_add(blocks), all_laps);
             removed = removed.plus(tally.removed);
             self.tally.add(tally);
@@ -237,10 +237,11 @@ impl<'a> Pass<'a> {
     /// left for the next round: after an error, or because somebody has locked the table or wants the database.
     fn batch<R>(&self, cache: &Rc<Cache>, work: impl FnOnce(&Table) -> R) -> Option<R> {
         let began = Instant::now();
-        let result =
-            process::transaction(|| Table::open_for_sweep(cache.clone()).map(|table| work(&table))).flatten()?;
+        let result = process::transaction(|| {
+            (!lock::database_is_wanted()).then(|| Table::open_for_sweep(cache.clone()).map(|table| work(&table)))
+        })??;
         process::nap(pace::rest_after(began.elapsed(), settings::sweep_max_duty()));
-        (process::transaction(lock::database_is_wanted) == Some(false)).then_some(result)
+        result
     }
 
     /// Publishes what the pass has done, if it did anything.
@@ -253,5 +254,6 @@ impl<'a> Pass<'a> {
         self.slot.pass_evicted.store(self.tally.evicted, Ordering::Relaxed);
         self.slot.set_state(SweeperState::Idle, clock::now());
         process::report_idle();
+        process::report_changes();
     }
 }
