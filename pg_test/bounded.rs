@@ -178,6 +178,53 @@ fn a_durable_cache_is_counted_after_a_crash_and_kept_within_its_budget() {
     });
 }
 
+/// A server whose sweeper is slow: a pass over so many entries takes it seconds.
+const SLOW: [&str; 3] = ["pg_stash.sweep_max_stale = '1s'", "pg_stash.sweep_max_duty = 3", "autovacuum = off"];
+const MANY: i64 = 50_000;
+
+/// Asked of PostgreSQL: a session that looks at the caches tells their slots which files the tables have.
+fn is_sweeping(s: &mut Session) -> bool {
+    s.number("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_stash sweeper' AND state = 'active'") > 0
+}
+
+#[test]
+fn a_sweep_in_the_foreground_does_not_disturb_the_sweepers_count() {
+    let server = super::support::Server::start("overlapping", &SLOW);
+    let mut s = server.session("postgres");
+    s.run(&format!("CREATE EXTENSION pg_stash; SELECT cache.create_cache('small', max_entries => {MANY})"));
+    s.run(&format!("SELECT cache.set_many(array_agg('k' || i), array_agg('x'::text), cache => 'small') FROM generate_series(1, {MANY}) AS i"));
+    drop(s);
+    server.stop("fast");
+    server.resume();
+    let mut s = server.session("postgres");
+    s.run("SELECT cache.set('k1', 'y', cache => 'small')");
+    wait_until("the sweeper counts", || is_sweeping(&mut s));
+    s.run("SELECT cache.sweep('small')");
+    assert!(is_sweeping(&mut s), "the sweeper was faster: this shows nothing");
+    wait_until("the sweeper has counted", || !is_sweeping(&mut s));
+    assert_eq!((stat(&mut s, "entries"), entries(&mut s)), (MANY, MANY));
+}
+
+#[test]
+fn a_cache_that_is_emptied_when_it_was_to_be_shrunk_does_not_hold_the_sweeper_up() {
+    let server = super::support::Server::start("emptied", &SLOW);
+    let mut s = server.session("postgres");
+    s.run("CREATE EXTENSION pg_stash; SELECT cache.create_cache('small')");
+    s.run("SELECT cache.set_many(array_agg('k' || i), array_agg('x'::text), ttl => '1 hour', cache => 'small') FROM generate_series(1, 1000) AS i");
+    wait_until("the sweeper has made a pass", || s.number("SELECT count(last_pass) FROM cache.sweeper") == 1);
+    wait_until("the sweeper rests", || !is_sweeping(&mut s));
+    // The next one sees when it begins that the one cache is over its budget, and is busy with the other first.
+    s.run("SET pg_stash.autostart = off; SELECT pg_terminate_backend(pid, 5000) FROM cache.sweeper");
+    s.run(&format!("SELECT cache.set_many(array_agg('k' || i), array_agg('x'::text), ttl => '1 ms') FROM generate_series(1, {MANY}) AS i"));
+    s.run("SELECT cache.alter_cache('small', max_entries => 10)");
+    s.run("SET pg_stash.autostart = on; SELECT cache.set('k', 'x', ttl => '1 ms')");
+    wait_until("the sweeper is busy", || is_sweeping(&mut s));
+    s.run("TRUNCATE cache.entries_small");
+    assert!(is_sweeping(&mut s), "the sweeper was faster: this shows nothing");
+    wait_until("the sweeper rests", || !is_sweeping(&mut s));
+    assert_eq!(s.number("SELECT count(*) FROM cache.entries"), 0);
+}
+
 #[test]
 fn a_cache_that_is_far_from_full_keeps_its_entries_over_a_restart_also_of_the_first_writers() {
     let server = super::support::Server::start("kept", &["pg_stash.sweep_max_stale = '1s'"]);

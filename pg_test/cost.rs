@@ -79,3 +79,20 @@ fn swept_rows_leave_room_for_new_ones_before_any_vacuum() {
     let (first, last) = (sizes[0] as f64, sizes[7] as f64);
     assert!(last <= first * 2.0, "{sizes:?}");
 }
+
+#[test]
+fn the_sweeper_of_a_durable_cache_waits_for_no_disk() {
+    let (_server, mut s) = server("flushes", &["fsync = on", "autovacuum = off", "pg_stash.sweep_max_stale = '1s'"]);
+    s.run("SELECT cache.create_cache('kept', durable => true)");
+    s.run("SELECT cache.set_many(array_agg('k' || i), array_agg(repeat('x', 200)), ttl => '300 ms', cache => 'kept') FROM generate_series(1, 20000) AS i");
+    // Every commit that waits for the disk has its WAL flushed. The WAL writer does so a few times a second.
+    let flushes = "SELECT wal_sync FROM pg_stat_wal";
+    let (flushed, xid) = (s.number(flushes), "SELECT pg_snapshot_xmax(pg_current_snapshot())::text");
+    let first = s.number(xid);
+    wait_until("all is swept", || s.number("SELECT count(*) FROM cache.entries_kept") == 0);
+    let commits = s.number(xid) - first;
+    assert!(commits > 100, "{commits}");
+    wait_until("the sweeper's part is counted", || s.value("SELECT state FROM cache.sweeper") == "idle");
+    let flushed = s.number(flushes) - flushed;
+    assert!(flushed < commits / 4, "{flushed} flushes for {commits} commits");
+}

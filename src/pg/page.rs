@@ -2,7 +2,7 @@
 //!
 //! Every row starts with its expiry, a bigint-sized NOT NULL column, so it lies right behind the row's header.
 
-use pgrx::pg_sys;
+use pgrx::{PgMemoryContexts, pg_sys};
 
 use crate::pg::datum::{Tags, Varlena};
 use crate::pg::heap::{self, stored_bytes};
@@ -44,6 +44,19 @@ impl Version<'_> {
     }
 }
 
+/// The few buffers that this process's walks read blocks into that are not in memory. One ring for all of them: each is too
+/// short to use up one of its own.
+fn strategy() -> pg_sys::BufferAccessStrategy {
+    thread_local! {
+        // SAFETY: allocates the ring, for the life of the process; what it holds are numbers of buffers, not pins.
+        static STRATEGY: pg_sys::BufferAccessStrategy = unsafe {
+            PgMemoryContexts::TopMemoryContext
+                .switch_to(|_| pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD))
+        };
+    }
+    STRATEGY.with(|strategy| *strategy)
+}
+
 /// A walk over some of a table's blocks, which keeps the rest of the buffer cache as it is.
 pub struct BlockWalk<'a> {
     table: &'a Relation,
@@ -55,9 +68,7 @@ pub struct BlockWalk<'a> {
 
 impl<'a> BlockWalk<'a> {
     pub fn new(table: &'a Relation) -> BlockWalk<'a> {
-        // SAFETY: allocates the strategy's ring in the current memory context.
-        let strategy = unsafe { pg_sys::GetAccessStrategy(pg_sys::BufferAccessStrategyType::BAS_BULKREAD) };
-        BlockWalk { table, strategy, snapshot: Snapshot::new(Visibility::InFlight), recorded: None }
+        BlockWalk { table, strategy: strategy(), snapshot: Snapshot::new(Visibility::InFlight), recorded: None }
     }
 
     /// Shows each version in the block to `judge` and deletes those for which it returns something, except where another
@@ -166,15 +177,6 @@ impl<'a> BlockWalk<'a> {
         if let Some((first, last)) = self.recorded.take() {
             // SAFETY: an open table.
             unsafe { pg_sys::FreeSpaceMapVacuumRange(self.table.raw(), first, last + 1) }
-        }
-    }
-}
-
-impl Drop for BlockWalk<'_> {
-    fn drop(&mut self) {
-        if !crate::pg::unwinding() {
-            // SAFETY: allocated by `new`, freed once; no buffer is pinned through it any more.
-            unsafe { pg_sys::FreeAccessStrategy(self.strategy) }
         }
     }
 }

@@ -54,7 +54,12 @@ pub fn connect(database: Option<Oid>, on_exit: Option<unsafe extern "C-unwind" f
         pg_sys::BackgroundWorkerUnblockSignals();
         pg_sys::BackgroundWorkerInitializeConnectionByOid(database.unwrap_or_default(), pg_sys::InvalidOid, 0);
     }
-    for (name, value) in [("default_transaction_isolation", "read committed"), ("search_path", "pg_catalog, pg_temp")] {
+    for (name, value) in [
+        ("default_transaction_isolation", "read committed"),
+        ("search_path", "pg_catalog, pg_temp"),
+        // What a crash brings back is removed again: nothing that the worker does is worth waiting for the disk.
+        ("synchronous_commit", "off"),
+    ] {
         set(name, value);
     }
 }
@@ -78,13 +83,14 @@ pub fn nap(time: Duration) {
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     // SAFETY: the process's own latch; sleeping has no conditions.
     unsafe {
-        if time < SHORT_NAP {
+        let millis = if time < SHORT_NAP {
             pg_sys::pg_usleep(time.as_micros() as _);
+            0
         } else {
-            let millis = time.as_micros().div_ceil(1000) as _;
-            pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, millis, pg_sys::PG_WAIT_EXTENSION);
-            pg_sys::ResetLatch(pg_sys::MyLatch);
-        }
+            time.as_micros().div_ceil(1000)
+        };
+        pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, millis as _, pg_sys::PG_WAIT_EXTENSION);
+        pg_sys::ResetLatch(pg_sys::MyLatch);
     }
     pgrx::check_for_interrupts!();
     // SAFETY: the flag is set by the SIGHUP handler alone.
@@ -97,8 +103,8 @@ pub fn nap(time: Duration) {
 }
 
 /// Runs `work` in a transaction. What it changed goes to the statistics system within about a second if there are more
-/// transactions, and with [`report_changes`]. An error is logged as a warning and
-/// rolls the transaction back; the result is then `None`.
+/// transactions, and with [`report_changes`]. An error is logged as a warning and rolls the transaction back; the result is
+/// then `None`.
 pub fn transaction<R>(work: impl FnOnce() -> R) -> Option<R> {
     let mut work = Some(work);
     PgTryBuilder::new(AssertUnwindSafe(|| {

@@ -184,7 +184,7 @@ impl Arena {
             let key = slot.key.load(Ordering::Relaxed);
             let owner = claim(self.ring_owners, key, |owner| owner, |_| {})?;
             ring = 1 + self.ring_owners.iter().position(|other| std::ptr::eq(other, owner))?;
-            slot.ring.store(ring as u32, Ordering::Relaxed);
+            slot.ring.store(ring as u64, Ordering::Relaxed);
         }
         let words = self.rings.chunks_exact(RING_WORDS).nth(ring - 1)?;
         Some(Probation { words, head: &slot.ring_head, tail: &slot.ring_tail })

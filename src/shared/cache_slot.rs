@@ -1,14 +1,13 @@
 //! A cache in shared memory: how much there is in it, what has been done with it, and where eviction goes on.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use super::gauge::{self, Gauge};
 use crate::pg::place::Place;
 use crate::ttl;
 
 /// Sessions count their reads in one of so many places, each a cache line, so that they seldom meet.
 const STRIPES: usize = 8;
-/// A usage that may be off by more than one entry in so many is counted again.
-const DOUBTFUL_SHARE: u64 = 50;
 
 /// What a read is counted as.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,6 +27,9 @@ pub struct Delta {
     pub entries: i64,
     /// Their size in bytes, with what is stored out of line.
     pub bytes: i64,
+    /// What has come, gone, or been moved to another place in the table; of an entry that has stayed in its place, by how
+    /// much its size has changed.
+    pub moved: Usage,
     pub sets: u64,
     pub deletes: u64,
     pub expired: u64,
@@ -36,9 +38,25 @@ pub struct Delta {
 }
 
 impl Delta {
+    /// These entries are gone.
+    pub fn removed(entries: Usage) -> Delta {
+        Delta { entries: -entries.entries, bytes: -entries.bytes, moved: entries, ..Delta::default() }
+    }
+
+    /// An entry has been written where there was this one, or none; in its place, or in another.
+    pub fn written(old: Usage, new: Usage, has_moved: bool) -> Delta {
+        let Usage { entries, bytes } = new.less(old);
+        let moved = match has_moved {
+            true => Usage { entries: 1, bytes: old.bytes.max(new.bytes) },
+            false => Usage { entries: 0, bytes: bytes.abs() },
+        };
+        Delta { entries, bytes, moved, ..Delta::default() }
+    }
+
     pub fn add(&mut self, other: Delta) {
         self.entries += other.entries;
         self.bytes += other.bytes;
+        self.moved = self.moved.plus(other.moved);
         self.sets += other.sets;
         self.deletes += other.deletes;
         self.expired += other.expired;
@@ -68,14 +86,16 @@ impl Usage {
 /// What a slot shows when a count of the table begins, for [`CacheSlot::correct`] to tell what happened meanwhile.
 #[derive(Clone, Copy)]
 pub struct Reading {
-    usage: Usage,
-    changes: u64,
+    counts: u64,
+    entries: gauge::Reading,
+    bytes: gauge::Reading,
 }
 
 impl Reading {
     /// As if these entries, which the count itself has removed, had been gone before.
     pub fn without(self, removed: Usage) -> Reading {
-        Reading { usage: self.usage.less(removed), changes: self.changes + removed.entries as u64 }
+        let (entries, bytes) = (self.entries.without(removed.entries), self.bytes.without(removed.bytes));
+        Reading { entries, bytes, ..self }
     }
 }
 
@@ -85,16 +105,16 @@ pub struct CacheSlot {
     pub(super) key: AtomicU64,
     /// The table's file that the usage is of, zero where it has not been counted yet; see [`Self::begin_file`].
     counted_file: AtomicU64,
-    entries: AtomicI64,
-    bytes: AtomicI64,
+    /// How many counts have been taken up, and files begun: of counts that overlap only one is taken up.
+    counts: AtomicU64,
+    entries: Gauge,
+    bytes: Gauge,
     /// No entry expires before this; zero, so that the first pass looks, until one has been made.
     earliest_expiry: AtomicI64,
     /// The place behind which eviction goes on, in the bits of a place.
     hand: AtomicU64,
     /// The ring of the cache's probation: its number from one on, zero for none.
-    pub(super) ring: AtomicU32,
-    /// How many entries the usage may be off by, because writers were at work while they were counted.
-    doubt: AtomicU32,
+    pub(super) ring: AtomicU64,
     pub(super) ring_head: AtomicU64,
     pub(super) ring_tail: AtomicU64,
     sets: AtomicU64,
@@ -105,6 +125,7 @@ pub struct CacheSlot {
     invalidated: AtomicU64,
     /// How many entries with tags have been written since a pass last met none.
     tagged_writes: AtomicU64,
+    _to_whole_cache_lines: [AtomicU64; 3],
     reads: [[AtomicU64; 8]; STRIPES],
 }
 
@@ -113,15 +134,12 @@ const _: () = assert!(size_of::<CacheSlot>().is_multiple_of(64), "sessions that 
 impl CacheSlot {
     /// For a cache that has just been given the slot.
     pub(super) fn begin(&self, now: i64) {
-        for word in [&self.counted_file, &self.hand, &self.ring_head, &self.ring_tail, &self.tagged_writes] {
+        for word in [&self.counted_file, &self.hand, &self.ring, &self.ring_head, &self.ring_tail, &self.tagged_writes]
+        {
             word.store(0, Ordering::Relaxed);
         }
-        for word in [&self.ring, &self.doubt] {
-            word.store(0, Ordering::Relaxed);
-        }
-        for number in [&self.entries, &self.bytes, &self.earliest_expiry] {
-            number.store(0, Ordering::Relaxed);
-        }
+        self.earliest_expiry.store(0, Ordering::Relaxed);
+        self.begin_usage();
         self.reset(now);
     }
 
@@ -156,11 +174,8 @@ impl CacheSlot {
                 counter.fetch_add(by, Ordering::Relaxed);
             }
         }
-        for (number, by) in [(&self.entries, delta.entries), (&self.bytes, delta.bytes)] {
-            if by != 0 {
-                number.fetch_add(by, Ordering::Relaxed);
-            }
-        }
+        self.entries.add(delta.entries, delta.moved.entries);
+        self.bytes.add(delta.bytes, delta.moved.bytes);
     }
 
     /// What all transactions have done since the counters were reset; the usage is as it is now.
@@ -169,6 +184,7 @@ impl CacheSlot {
         Delta {
             entries: usage.entries,
             bytes: usage.bytes,
+            moved: Usage::default(),
             sets: self.sets.load(Ordering::Relaxed),
             deletes: self.deletes.load(Ordering::Relaxed),
             expired: self.expired.load(Ordering::Relaxed),
@@ -186,9 +202,7 @@ impl CacheSlot {
     pub fn begin_file(&self, file: u64, is_empty: impl Fn() -> bool) {
         let counted = self.counted_file.load(Ordering::Acquire);
         if counted != file && (counted != 0 || is_empty()) {
-            self.entries.store(0, Ordering::Relaxed);
-            self.bytes.store(0, Ordering::Relaxed);
-            self.doubt.store(0, Ordering::Relaxed);
+            self.begin_usage();
             self.earliest_expiry.store(0, Ordering::Relaxed);
             self.counted_file.store(if is_empty() { file } else { 0 }, Ordering::Release);
         }
@@ -199,54 +213,39 @@ impl CacheSlot {
         (self.counted_file.load(Ordering::Acquire) != 0).then(|| self.raw_usage())
     }
 
+    /// Whether a pass over the table is to count what is in the cache, because nobody knows, or not well enough.
+    pub fn is_to_be_counted(&self) -> bool {
+        self.counted_file.load(Ordering::Acquire) == 0 || !self.entries.is_sure() || !self.bytes.is_sure()
+    }
+
     /// What the usage is built up from: before it is known, what has been added since the table's file was met.
     fn raw_usage(&self) -> Usage {
-        Usage { entries: self.entries.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
+        Usage { entries: self.entries.value(), bytes: self.bytes.value() }
+    }
+
+    fn begin_usage(&self) {
+        self.counts.fetch_add(1, Ordering::AcqRel);
+        self.entries.begin();
+        self.bytes.begin();
     }
 
     /// To be taken before a count of the table begins.
     pub fn reading(&self) -> Reading {
-        let changes = self.changes();
-        Reading { usage: self.raw_usage(), changes }
+        let counts = self.counts.load(Ordering::Acquire);
+        Reading { counts, entries: self.entries.reading(), bytes: self.bytes.reading() }
     }
 
-    /// How often an entry has been written or removed: what can make a count miss one, or count it twice.
-    fn changes(&self) -> u64 {
-        [&self.sets, &self.deletes, &self.expired, &self.evicted, &self.invalidated]
-            .iter()
-            .map(|counter| counter.load(Ordering::Relaxed))
-            .sum()
-    }
-
-    /// Takes up what a pass over the whole table has counted in the file since `begun`.
-    ///
-    /// A count may be off by as many entries as were changed during the pass, and the usage by as many as the count that
-    /// it is built on. Of the two the one with the smaller doubt is kept; and where they differ by more than both allow,
-    /// the new one. Half of what was written during the pass is taken to be in the count. Another pass is due as long as
-    /// more than one entry in [`DOUBTFUL_SHARE`] is in doubt.
+    /// Takes up what a pass over the whole table has counted in the file since `begun`, unless another count has been taken
+    /// up since, or the table has another file.
     pub fn correct(&self, file: u64, counted: Usage, begun: Reading) {
-        let now = self.raw_usage();
-        // The counters may have been reset meanwhile, and then nobody knows.
-        let changes = self.changes().checked_sub(begun.changes).and_then(|changes| u32::try_from(changes).ok());
-        let changes = changes.unwrap_or(u32::MAX);
-        let doubt = match self.counted_file.load(Ordering::Acquire) == file {
-            true => self.doubt.load(Ordering::Relaxed),
-            false => u32::MAX,
-        };
-        let in_count = |now: i64, begun: i64| (now - begun) / 2;
-        let entries = counted.entries + in_count(now.entries, begun.usage.entries) - now.entries;
-        let bytes = counted.bytes + in_count(now.bytes, begun.usage.bytes) - now.bytes;
-        let is_better = changes <= doubt || entries.unsigned_abs() > u64::from(changes) + u64::from(doubt);
-        if is_better {
-            self.entries.fetch_add(entries, Ordering::Relaxed);
-            self.bytes.fetch_add(bytes, Ordering::Relaxed);
-            self.doubt.store(changes, Ordering::Relaxed);
+        let is_ours =
+            |counts: u64| self.counts.compare_exchange(counts, counts + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if is_ours(begun.counts) {
+            let is_first = self.counted_file.load(Ordering::Acquire) != file;
+            self.entries.correct(counted.entries, begun.entries, is_first);
+            self.bytes.correct(counted.bytes, begun.bytes, is_first);
+            self.counted_file.store(file, Ordering::Release);
         }
-        let doubt = if is_better { changes } else { doubt };
-        if u64::from(doubt) * DOUBTFUL_SHARE > counted.entries.max(0) as u64 {
-            self.note_expiry(0);
-        }
-        self.counted_file.store(file, Ordering::Release);
     }
 
     /// The place behind which eviction goes on.
@@ -339,61 +338,80 @@ mod tests {
         assert_eq!(slot.usage(), None);
     }
 
-    /// A pass that counts `counted` entries while so many are set, and so many evicted. Returns the usage that is known
-    /// then, and whether another pass is due.
-    fn pass(slot: &CacheSlot, counted: i64, sets: i64, evicted: i64) -> (i64, bool) {
-        slot.begin_pass();
-        let begun = slot.reading();
-        let (entries, bytes) = (sets - evicted, (sets - evicted) * 100);
-        slot.apply(Delta { entries, bytes, sets: sets as u64, evicted: evicted as u64, ..Delta::default() });
-        slot.correct(7, usage(counted, counted * 100), begun);
-        let usage = slot.raw_usage();
-        assert_eq!(usage.bytes, usage.entries * 100);
-        (usage.entries, slot.earliest_expiry() == 0)
+    /// What a transaction has done that has made so many new entries of 100 bytes.
+    fn made(entries: i64) -> Delta {
+        let made = usage(entries, entries * 100);
+        Delta { entries: made.entries, bytes: made.bytes, moved: made, sets: entries as u64, ..Delta::default() }
     }
 
     #[test]
-    fn a_pass_corrects_what_is_off_by_more_than_was_written_meanwhile() {
-        let slot = empty();
-        slot.begin_file(7, || true);
-        slot.apply(Delta { entries: 1000, bytes: 100_000, sets: 1000, ..Delta::default() });
-        assert_eq!(pass(&slot, 1001, 3, 1), (1002, false), "one of the two may be in it");
-        assert_eq!(pass(&slot, 950, 10, 0), (955, false), "half of the ten are taken to be in the 950");
-        assert_eq!(pass(&slot, 955, 0, 0), (955, false));
-    }
-
-    #[test]
-    fn a_first_count_that_writers_have_disturbed_is_made_again_until_it_is_sure() {
+    fn a_count_that_writers_have_disturbed_is_to_be_made_again() {
         let slot = empty();
         slot.begin_file(7, || false);
-        assert_eq!(pass(&slot, 40, 100, 0), (90, true), "it is not known which of the 100 are in the 40");
-        assert_eq!(pass(&slot, 120, 300, 300), (90, true), "as many came as went, and the count is worth less");
-        assert_eq!(pass(&slot, 140, 20, 20), (140, true), "it is worth more than the first");
-        assert_eq!(pass(&slot, 138, 1, 1), (138, false), "sure to one in fifty");
-        assert_eq!(pass(&slot, 139, 0, 0), (139, false));
+        assert!(slot.is_to_be_counted());
+        let begun = slot.reading();
+        slot.apply(made(10));
+        slot.correct(7, usage(100, 10_000), begun);
+        assert_eq!((slot.usage(), slot.is_to_be_counted()), (Some(usage(105, 10_500)), true));
+        slot.correct(7, usage(107, 10_700), slot.reading());
+        assert_eq!((slot.usage(), slot.is_to_be_counted()), (Some(usage(107, 10_700)), false));
     }
 
     #[test]
-    fn a_count_during_which_the_counters_were_reset_is_worth_nothing() {
+    fn entries_that_grow_in_their_places_leave_only_the_bytes_in_doubt() {
         let slot = empty();
         slot.begin_file(7, || false);
-        slot.apply(Delta { sets: 9, ..Delta::default() });
-        slot.begin_pass();
         let begun = slot.reading();
+        slot.apply(Delta { bytes: 9000, moved: usage(0, 9000), sets: 3, ..Delta::default() });
+        slot.correct(7, usage(100, 10_000), begun);
+        assert_eq!((slot.usage(), slot.is_to_be_counted()), (Some(usage(100, 14_500)), true));
+        slot.correct(7, usage(90, 19_000), slot.reading());
+        assert_eq!((slot.usage(), slot.is_to_be_counted()), (Some(usage(90, 19_000)), false));
+    }
+
+    #[test]
+    fn overwrites_in_place_and_a_reset_of_the_counters_leave_no_doubt() {
+        let slot = empty();
+        slot.begin_file(7, || false);
+        let begun = slot.reading();
+        slot.apply(Delta { sets: 1000, ..Delta::default() });
         slot.reset(0);
         slot.correct(7, usage(10, 1000), begun);
-        assert_eq!(slot.earliest_expiry(), 0, "another pass is due");
-        assert_eq!(pass(&slot, 11, 0, 0), (11, false));
+        assert_eq!((slot.usage(), slot.is_to_be_counted()), (Some(usage(10, 1000)), false));
+    }
+
+    #[test]
+    fn of_counts_that_overlap_one_is_taken_up() {
+        let slot = empty();
+        slot.begin_file(7, || false);
+        let (long, short) = (slot.reading(), slot.reading());
+        slot.correct(7, usage(1000, 100_000), short);
+        slot.apply(made(10));
+        slot.correct(7, usage(1000, 100_000), long);
+        assert_eq!(slot.usage(), Some(usage(1010, 101_000)));
+    }
+
+    #[test]
+    fn a_count_of_a_file_that_the_table_has_no_longer_is_void() {
+        let slot = empty();
+        slot.begin_file(7, || true);
+        slot.apply(made(10));
+        let begun = slot.reading();
+        slot.begin_file(8, || true);
+        slot.apply(made(2));
+        slot.correct(7, usage(10, 1000), begun);
+        assert_eq!(slot.usage(), Some(usage(2, 200)));
+        slot.begin_file(8, || unreachable!("the file is known"));
     }
 
     #[test]
     fn what_the_pass_itself_removes_does_not_disturb_it() {
         let slot = empty();
         slot.begin_file(7, || false);
-        slot.begin_pass();
         let begun = slot.reading();
-        slot.apply(Delta { entries: -50, bytes: -5000, expired: 50, ..Delta::default() });
-        slot.correct(7, usage(10, 1000), begun.without(usage(50, 5000)));
-        assert_eq!((slot.usage(), slot.earliest_expiry()), (Some(usage(10, 1000)), ttl::NEVER));
+        let removed = usage(50, 5000);
+        slot.apply(Delta { entries: -50, bytes: -5000, moved: removed, expired: 50, ..Delta::default() });
+        slot.correct(7, usage(10, 1000), begun.without(removed));
+        assert_eq!((slot.usage(), slot.is_to_be_counted()), (Some(usage(10, 1000)), false));
     }
 }

@@ -6,6 +6,7 @@
 mod arena;
 mod cache_slot;
 mod control;
+mod gauge;
 mod ghosts;
 mod hybrid_clock;
 mod invalidation;

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::pg::datum::Varlena;
 use crate::pg::heap::{self, Outcome, Written};
 use crate::pg::snapshot::Visibility;
-use crate::shared::{self, Delta};
+use crate::shared::{self, CacheSlot, Delta, Usage};
 use crate::store::entry::{self, Entry, Moment, Terms, Value};
 use crate::store::evict;
 use crate::store::table::Table;
@@ -84,8 +84,9 @@ fn apply(table: &Table, key: Varlena<'_>, change: &Change<'_>) -> Outcome {
         (Change::Remove, Some(row)) => {
             let outcome = heap::delete(table.heap(), row.tid());
             if outcome == Outcome::Done {
-                let (entries, bytes) = (-1, -row.stored_bytes());
-                table.cache().note(Delta { entries, bytes, deletes: 1, ..Delta::default() });
+                table
+                    .cache()
+                    .note(Delta { deletes: 1, ..Delta::removed(Usage { entries: 1, bytes: row.stored_bytes() }) });
             }
             outcome
         }
@@ -111,8 +112,9 @@ fn put(table: &Table, key: Varlena<'_>, value: Value<'_>, terms: &Terms<'_>, set
         (None, Some(place)) => table.admit(place),
         _ => table.mark_used(),
     }
-    let (entries, bytes) = (i64::from(old_bytes.is_none()), bytes - old_bytes.unwrap_or(0));
-    table.cache().note(Delta { entries, bytes, sets, ..Delta::default() });
+    let old = Usage { entries: i64::from(old_bytes.is_some()), bytes: old_bytes.unwrap_or(0) };
+    let new = Usage { entries: 1, bytes };
+    table.cache().note(Delta { sets, ..Delta::written(old, new, place.is_some()) });
     evict::keep_within_budget(table.cache());
     Outcome::Done
 }
@@ -135,7 +137,7 @@ fn note_for_sweeper(table: &Table, change: &Change<'_>) {
             slot.note_expiry(expires_at);
         }
         sweeper::ensure_running();
-    } else if has_tags || table.cache().budget.is_limited() && slot.is_none_or(|slot| slot.usage().is_none()) {
+    } else if has_tags || table.cache().budget.is_limited() && slot.is_none_or(CacheSlot::is_to_be_counted) {
         // How much there is in the cache has to be counted, which a sweeper does.
         sweeper::ensure_running();
     }

@@ -69,7 +69,8 @@ pub fn remove_prefix(table: &mut Table, prefix: &[u8]) -> Result<i64> {
             if is_arriving || heap::delete(table.heap(), tid) == Outcome::Overtaken {
                 break Entry::new(table.scan(visibility).current()).key().bytes().to_vec();
             }
-            table.cache().note(Delta { entries: -1, bytes: -bytes, deletes: u64::from(is_live), ..Delta::default() });
+            let removed_row = Delta::removed(Usage { entries: 1, bytes });
+            table.cache().note(Delta { deletes: u64::from(is_live), ..removed_row });
             removed += i64::from(is_live);
         };
         // Another transaction has changed this entry since, or is making it; what it is then goes by its key, and the
@@ -127,9 +128,8 @@ impl Tally {
 
     /// What others are told of the removed entries at the commit.
     pub(in crate::store) fn delta(&self) -> Delta {
-        let (entries, bytes) = (-self.removed.entries, -self.removed.bytes);
         let Tally { expired, evicted, invalidated, .. } = *self;
-        Delta { entries, bytes, expired, evicted, invalidated, ..Delta::default() }
+        Delta { expired, evicted, invalidated, ..Delta::removed(self.removed) }
     }
 }
 

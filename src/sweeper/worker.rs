@@ -126,7 +126,7 @@ fn survey() -> Survey {
 struct Work {
     /// Zero where it is not known.
     earliest_expiry: i64,
-    /// It has a budget, and nobody knows how much there is in it.
+    /// It has a budget, and nobody knows well enough how much there is in it.
     is_uncounted: bool,
     is_over_budget: bool,
     /// Entries with tags may have been invalidated.
@@ -141,7 +141,7 @@ impl Work {
         let usage = slot.usage();
         Work {
             earliest_expiry: slot.earliest_expiry(),
-            is_uncounted: cache.budget.is_limited() && usage.is_none(),
+            is_uncounted: cache.budget.is_limited() && slot.is_to_be_counted(),
             is_invalidated: has_invalidations && slot.tagged_writes() > 0,
             is_over_budget: usage.is_some_and(|usage| !cache.budget.excess(usage).is_zero()),
         }
@@ -219,6 +219,10 @@ impl<'a> Pass<'a> {
                 (store::evict(table, usage, Usage::default(), blocks, pace::SLICE), store::blocks_of_all_laps(table))
             };
             let Some(((tally, blocks), all_laps)) = self.batch(cache, evict) else { break };
+            if blocks == 0 {
+                // The table has been emptied; its new usage is not known here yet.
+                break;
+            }
             (visited, enough) = (visited.saturating_add(blocks), all_laps);
             removed = removed.plus(tally.removed);
             self.tally.add(tally);

@@ -1,0 +1,129 @@
+//! A number that transactions add to, and that passes over the table count anew.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+/// A number of which more than one in so many is in doubt is counted again.
+const DOUBTFUL_SHARE: u64 = 50;
+
+/// Atomics alone, valid when all are zero.
+#[repr(C)]
+pub struct Gauge {
+    value: AtomicI64,
+    /// How much of it has come, gone, or moved in the table so far: what a pass can miss, or meet twice.
+    moved: AtomicU64,
+    /// By how much the value may be off, because so much moved while it was counted.
+    doubt: AtomicU64,
+}
+
+/// What a gauge shows when a count begins.
+#[derive(Clone, Copy)]
+pub struct Reading {
+    value: i64,
+    moved: u64,
+}
+
+impl Reading {
+    /// As if this, which the count itself removes, had been gone before.
+    pub fn without(self, removed: i64) -> Reading {
+        Reading { value: self.value - removed, moved: self.moved.wrapping_add_signed(removed) }
+    }
+}
+
+impl Gauge {
+    /// Of a file of which nothing is known, or that is empty.
+    pub fn begin(&self) {
+        self.value.store(0, Ordering::Relaxed);
+        self.doubt.store(0, Ordering::Relaxed);
+    }
+
+    /// Adds what a transaction has added to the number, and how much it has moved. Cannot fail.
+    pub fn add(&self, by: i64, moved: i64) {
+        if moved != 0 {
+            self.moved.fetch_add(moved.unsigned_abs(), Ordering::Relaxed);
+        }
+        if by != 0 {
+            self.value.fetch_add(by, Ordering::Relaxed);
+        }
+    }
+
+    pub fn value(&self) -> i64 {
+        self.value.load(Ordering::Relaxed)
+    }
+
+    /// Whether the value is known to one in [`DOUBTFUL_SHARE`].
+    pub fn is_sure(&self) -> bool {
+        self.doubt.load(Ordering::Relaxed).saturating_mul(DOUBTFUL_SHARE) <= self.value().max(0) as u64
+    }
+
+    pub fn reading(&self) -> Reading {
+        let moved = self.moved.load(Ordering::Relaxed);
+        Reading { value: self.value(), moved }
+    }
+
+    /// Takes up what has been counted since `begun`, as the first count or as one of many.
+    ///
+    /// The count may be off by as much as moved meanwhile, and the value by as much as did during the count that it is
+    /// built on. Of the two the one with the smaller doubt is kept; and where they differ by more than both allow, the new
+    /// one. Half of what was added meanwhile is taken to be in the count.
+    pub fn correct(&self, counted: i64, begun: Reading, is_first: bool) {
+        let (now, doubt) = (self.value(), self.doubt.load(Ordering::Relaxed));
+        let moved = self.moved.load(Ordering::Relaxed).saturating_sub(begun.moved);
+        let difference = counted + (now - begun.value) / 2 - now;
+        if is_first || moved <= doubt || difference.unsigned_abs() > moved.saturating_add(doubt) {
+            self.value.fetch_add(difference, Ordering::Relaxed);
+            self.doubt.store(moved, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gauge() -> Gauge {
+        Gauge { value: AtomicI64::new(0), moved: AtomicU64::new(0), doubt: AtomicU64::new(0) }
+    }
+
+    /// A pass that counts `counted` while so many come, and so many go. Returns the value then, and whether it is sure.
+    fn pass(gauge: &Gauge, is_first: bool, counted: i64, come: i64, gone: i64) -> (i64, bool) {
+        let begun = gauge.reading();
+        gauge.add(come - gone, come + gone);
+        gauge.correct(counted, begun, is_first);
+        (gauge.value(), gauge.is_sure())
+    }
+
+    #[test]
+    fn a_pass_corrects_what_is_off_by_more_than_moved_meanwhile() {
+        let gauge = gauge();
+        gauge.add(1000, 1000);
+        assert!(gauge.is_sure());
+        assert_eq!(pass(&gauge, false, 1001, 3, 1), (1002, true), "one of the two may be in it");
+        assert_eq!(pass(&gauge, false, 950, 10, 0), (955, true), "half of the ten are taken to be in the 950");
+        assert_eq!(pass(&gauge, false, 955, 0, 0), (955, true));
+    }
+
+    #[test]
+    fn a_first_count_that_writers_have_disturbed_stays_in_doubt_until_a_better_one() {
+        let gauge = gauge();
+        assert_eq!(pass(&gauge, true, 40, 100, 0), (90, false), "it is not known which of the 100 are in the 40");
+        assert_eq!(pass(&gauge, false, 120, 300, 300), (90, false), "as many came as went: the count is worth less");
+        assert_eq!(pass(&gauge, false, 140, 20, 20), (140, false), "it is worth more than the first");
+        assert_eq!(pass(&gauge, false, 138, 1, 1), (138, true));
+        assert_eq!(pass(&gauge, false, 139, 0, 0), (139, true));
+    }
+
+    #[test]
+    fn the_first_count_is_taken_up_however_much_moved() {
+        let gauge = gauge();
+        assert_eq!(pass(&gauge, true, 10, 1000, 1000), (10, false));
+    }
+
+    #[test]
+    fn what_the_count_itself_removes_does_not_disturb_it() {
+        let gauge = gauge();
+        let begun = gauge.reading();
+        gauge.add(-50, 50);
+        gauge.correct(10, begun.without(50), true);
+        assert_eq!((gauge.value(), gauge.is_sure()), (10, true));
+    }
+}
