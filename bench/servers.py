@@ -68,10 +68,10 @@ class Servers:
                        stdout=subprocess.DEVNULL, **self.as_user)
         shutil.rmtree(self.dir, ignore_errors=True)
 
-    def sql(self, command: str, database: str = "postgres") -> str:
-        """Runs SQL and returns the result, unaligned."""
+    def sql(self, command: str, database: str = "postgres", timeout: float | None = None) -> str:
+        """Runs SQL and returns the result, unaligned. After `timeout` seconds it is given up: subprocess.TimeoutExpired."""
         return run(self.pg_bin / "psql", "-h", self.dir, "-U", "postgres", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database, "-c",
-                   command).strip()
+                   command, timeout=timeout).strip()
 
     def make_portable(self, database: str):
         """Makes a database with the portable edition."""

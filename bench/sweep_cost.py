@@ -8,6 +8,7 @@ would differ by more than what is to be measured.
 import bisect
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from statistics import median
@@ -30,7 +31,7 @@ LOAD = {
 
 
 class Sweeper:
-    """The sweeper's process, which is stopped by signals while it rests, so that nobody waits for what it holds."""
+    """The sweeper's process, which is stopped by signals between its transactions, so that nobody waits for what it holds."""
 
     def __init__(self, servers):
         # A write has it started, if none runs.
@@ -39,17 +40,33 @@ class Sweeper:
         while not (found := servers.sql(pid)):
             time.sleep(0.1)
         self.pid = int(found)
+        self.servers = servers
 
     def stop(self):
-        while self._state() != "S":
-            time.sleep(0.0005)
-        os.kill(self.pid, signal.SIGSTOP)
+        while True:
+            self._wait_for_state("S")
+            os.kill(self.pid, signal.SIGSTOP)
+            self._wait_for_state("T")
+            if not self._is_in_transaction():
+                return
+            self.go_on()
 
     def go_on(self):
         os.kill(self.pid, signal.SIGCONT)
 
-    def _state(self) -> str:
-        return Path(f"/proc/{self.pid}/stat").read_text().rsplit(") ")[1][0]
+    def _wait_for_state(self, state: str):
+        """Waits until the process sleeps (S) or is stopped (T)."""
+        while Path(f"/proc/{self.pid}/stat").read_text().rsplit(") ")[1][0] != state:
+            time.sleep(0.0002)
+
+    def _is_in_transaction(self) -> bool:
+        """Whether it was woken between the look and the signal, and has begun to work."""
+        transaction = "SELECT coalesce(backend_xid, backend_xmin) IS NOT NULL FROM pg_stat_activity WHERE pid = "
+        try:
+            return self.servers.sql(f"{transaction}{self.pid}", timeout=1) == "t"
+        except subprocess.TimeoutExpired:
+            # It holds what the look needs.
+            return True
 
 
 def fill(servers, prefix: str, entries: int, ttl: str):
