@@ -1,9 +1,7 @@
-"""A connection, for threads and for coroutines: what it remembers, and waiting for what an exchange asks for."""
+"""A connection, for threads and for coroutines: what it remembers, and how it carries out an exchange."""
 
 from __future__ import annotations
 
-import asyncio
-import select
 import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Callable, Protocol, TypeVar
@@ -13,6 +11,7 @@ from psycopg.pq import ConnStatus, TransactionStatus
 
 from . import errors
 from .exchange import Session, backend_pid
+from .waiting import poller, ready
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -70,7 +69,7 @@ class Connection(psycopg.Connection[Any], _Common):
             connection = super().connect(conninfo, **kwargs)
             try:
                 connection._begin(owner)
-                connection._poll = _poller(connection.fd)
+                connection._poll = poller(connection.fd)
                 if owner.settings.prepare is None:
                     connection._set_prepares(connection.carry_out(backend_pid(connection), owner.settings.timeout))
             except BaseException:
@@ -119,7 +118,7 @@ class AsyncConnection(psycopg.AsyncConnection[Any], _Common):
         """Carries out an exchange in the running event loop."""
         try:
             write = next(steps)
-            while await _ready(self.fd, write, timeout):
+            while await ready(self.fd, write, timeout):
                 write = next(steps)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
@@ -128,39 +127,3 @@ class AsyncConnection(psycopg.AsyncConnection[Any], _Common):
 
 def _timed_out(timeout: float) -> psycopg.OperationalError:
     return errors.TimedOut(f"no answer from the server within {timeout:g} s")
-
-
-def _poller(fd: int) -> Callable[[bool, float], Any]:
-    """Waits for a socket to be readable, or writable too where that is asked for; false after the timeout."""
-    if not hasattr(select, "poll"):
-        return lambda write, timeout: any(select.select([fd], [fd] if write else [], [], timeout))
-    reading, writing = select.poll(), select.poll()
-    reading.register(fd, select.POLLIN)
-    writing.register(fd, select.POLLIN | select.POLLOUT)
-    poll_reading, poll_writing = reading.poll, writing.poll
-
-    def poll(write: bool, timeout: float) -> Any:
-        return (poll_writing if write else poll_reading)(timeout * 1000)
-
-    return poll
-
-
-async def _ready(fd: int, write: bool, timeout: float) -> bool:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[bool] = loop.create_future()
-
-    def settle(is_ready: bool) -> None:
-        if not ready.done():
-            ready.set_result(is_ready)
-
-    loop.add_reader(fd, settle, True)
-    if write:
-        loop.add_writer(fd, settle, True)
-    timer = loop.call_later(timeout, settle, False)
-    try:
-        return await ready
-    finally:
-        timer.cancel()
-        loop.remove_reader(fd)
-        if write:
-            loop.remove_writer(fd)

@@ -23,8 +23,6 @@ Steps = Generator[bool, None, Any]
 """Yields whether the socket is to be waited for to be writable, too."""
 
 _BINARY = 1
-# A large result comes in pieces. To look for the next one so often, before waiting for it, costs less than to be woken.
-_LOOKS = 10
 _FAILED = ExecStatus.FATAL_ERROR
 _SYNC = ExecStatus.PIPELINE_SYNC
 
@@ -95,10 +93,6 @@ def _result(pgconn: PGconn) -> Generator[bool, None, PGresult]:
             yield READ
             try:
                 pgconn.consume_input()
-                for _ in range(_LOOKS):
-                    if not pgconn.is_busy():
-                        break
-                    pgconn.consume_input()
             except psycopg.OperationalError:
                 # What the server said before it hung up tells more.
                 if last is not None and last.status == _FAILED:

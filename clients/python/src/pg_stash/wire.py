@@ -17,8 +17,8 @@ _int8 = Struct("!q")
 _interval = Struct("!qii")
 _array_header = Struct("!iiIii")
 _NULL = _int4.pack(-1)
-# The lengths of keys and of short values, which are most of what is sent.
-_LENGTHS = [_int4.pack(length) for length in range(1025)]
+# The lengths of short elements. As strings they are ASCII.
+_LENGTHS = [_int4.pack(length).decode() for length in range(128)]
 _EPOCH = datetime(2000, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 _INT8_MAX, _INT8_MIN = 2**63 - 1, -(2**63)
@@ -93,8 +93,7 @@ def array(oid: int, items: Sequence[bytes | None]) -> bytes:
         if item is None:
             parts.append(_NULL)
         else:
-            length = len(item)
-            parts += (_LENGTHS[length] if length <= 1024 else _int4.pack(length), item)
+            parts += (_int4.pack(len(item)), item)
     return b"".join(parts)
 
 
@@ -106,4 +105,22 @@ def strings(strings: Iterable[str]) -> list[str]:
 
 
 def texts(strings_: Iterable[str] | None) -> bytes | None:
-    return None if strings_ is None else array(TEXT_ARRAY, list(map(str.encode, strings(strings_))))
+    """A text[]."""
+    if strings_ is None:
+        return None
+    items = strings(strings_)
+    return _short_ascii(items) or array(TEXT_ARRAY, list(map(str.encode, items)))
+
+
+def _short_ascii(items: Sequence[str]) -> bytes | None:
+    """What `array` makes of texts as most keys are, short and ASCII, in half its time; None of others."""
+    parts = [""] * (2 * len(items))
+    parts[1::2] = items
+    try:
+        parts[::2] = map(_LENGTHS.__getitem__, map(len, items))
+    except IndexError:
+        return None
+    joined = "".join(parts)
+    if not items or not joined.isascii():
+        return None
+    return _array_header.pack(1, 1, TEXT, len(items), 1) + joined.encode()
