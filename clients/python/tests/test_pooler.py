@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -21,30 +22,43 @@ cache = host={dir} dbname=cache user=postgres
 [pgbouncer]
 listen_addr =
 unix_socket_dir = {dir}
-listen_port = 6432
+listen_port = {port}
 auth_type = any
 pool_mode = transaction
 default_pool_size = 2
-server_lifetime = 1
+server_lifetime = {lifetime}
 """
+
+
+@contextmanager
+def pgbouncer(server, port, lifetime):
+    """The URL of a database behind a PgBouncer that keeps a server connection for so many seconds."""
+    if PGBOUNCER is None:
+        pytest.skip("pgbouncer is not installed")
+    conf = server.dir / f"pgbouncer-{port}.ini"
+    conf.write_text(CONF.format(dir=server.dir, port=port, lifetime=lifetime))
+    process = subprocess.Popen([PGBOUNCER, "-q", conf], **as_server_user())
+    for _ in range(100):
+        if (server.dir / f".s.PGSQL.{port}").exists():
+            break
+        time.sleep(0.05)
+    yield f"postgresql://postgres@/cache?host={server.dir}&port={port}"
+    process.terminate()
+    process.wait()
 
 
 @pytest.fixture(scope="module")
 def pooler(server):
-    """The URL of a database behind PgBouncer."""
-    if PGBOUNCER is None:
-        pytest.skip("pgbouncer is not installed")
-    conf = server.dir / "pgbouncer.ini"
-    conf.write_text(CONF.format(dir=server.dir))
-    process = subprocess.Popen([PGBOUNCER, "-q", conf], **as_server_user())
-    url = f"postgresql://postgres@/cache?host={server.dir}&port=6432"
-    for _ in range(100):
-        if (server.dir / ".s.PGSQL.6432").exists():
-            break
-        time.sleep(0.05)
-    yield url
-    process.terminate()
-    process.wait()
+    """One that changes its server connections often."""
+    with pgbouncer(server, 6432, 1) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def lasting_pooler(server):
+    """One that keeps them, as is usual."""
+    with pgbouncer(server, 6433, 3600) as url:
+        yield url
 
 
 def test_a_pooler_is_noticed(pooler, server, cache_name):
@@ -87,14 +101,15 @@ def test_coroutines_over_two_server_connections(pooler, cache_name):
     asyncio.run(main())
 
 
-def test_claims_and_what_is_computed_once(pooler, cache_name):
-    client = Client(pooler, cache_name, fail_open=False)
+def computations(url, cache_name, seconds):
+    """How often two callers at once compute what takes so long."""
+    client = Client(url, cache_name, fail_open=False)
     calls = []
 
     @client.cached(ttl=60, wait=10)
     def slow():
         calls.append(1)
-        time.sleep(0.3)
+        time.sleep(seconds)
         return "made"
 
     results = []
@@ -104,5 +119,13 @@ def test_claims_and_what_is_computed_once(pooler, cache_name):
     for thread in threads:
         thread.join()
     assert results == ["made"] * 2
-    assert len(calls) == 1
     client.close()
+    return len(calls)
+
+
+def test_what_is_claimed_is_computed_once(lasting_pooler, cache_name):
+    assert computations(lasting_pooler, cache_name, 0.5) == 1
+
+
+def test_callers_that_lose_their_leases_with_their_server_connections_get_the_value_too(pooler, cache_name):
+    assert computations(pooler, cache_name, 2.5) in (1, 2)
