@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use pgrx::pg_sys::Oid;
 
+use super::cache_slot::CacheSlot;
 use super::claim;
 use super::hybrid_clock::HybridClock;
 use crate::pg::shmem::DynamicMemory;
@@ -29,10 +30,11 @@ pub struct Control {
     databases: [DatabaseSlot; DATABASES],
 }
 
-/// Another number for each version of the library: they cannot share memory.
+/// Another number for each version of the library, and for builds of one that differ in what a cache has: they cannot share
+/// memory.
 const LAYOUT: u64 = {
     let version = env!("CARGO_PKG_VERSION").as_bytes();
-    let (mut sum, mut i) = (1, 0);
+    let (mut sum, mut i) = (size_of::<CacheSlot>() as u64, 0);
     while i < version.len() {
         sum = sum * 257 + version[i] as u64;
         i += 1;

@@ -68,7 +68,7 @@ impl Gauge {
     pub fn correct(&self, counted: i64, begun: Reading, is_first: bool) {
         let (now, doubt) = (self.value(), self.doubt.load(Ordering::Relaxed));
         let moved = self.moved.load(Ordering::Relaxed).saturating_sub(begun.moved);
-        let difference = counted + (now - begun.value) / 2 - now;
+        let difference = (counted + (now - begun.value) / 2).max(0) - now;
         if is_first || moved <= doubt || difference.unsigned_abs() > moved.saturating_add(doubt) {
             self.value.fetch_add(difference, Ordering::Relaxed);
             self.doubt.store(moved, Ordering::Relaxed);

@@ -83,7 +83,8 @@ fn run(slot: &DatabaseSlot, reason: Reason) {
             }
             let has_rested = rhythm.last_pass.is_none_or(|last| last.elapsed() >= rhythm.interval);
             let is_due = work.earliest_expiry <= clock::now() || work.is_uncounted || work.is_invalidated;
-            if is_due && has_rested {
+            let is_swept = is_due && has_rested;
+            if is_swept {
                 rhythm.last_pass = Some(Instant::now());
                 rhythm.invalidations = invalidations;
                 let tally = pass.over(&cache);
@@ -92,7 +93,8 @@ fn run(slot: &DatabaseSlot, reason: Reason) {
                     pace::next_interval(rhythm.interval, tally.scanned, tally.removed.entries as u64, longest);
                 slot.pace_micros.store(rhythm.interval.as_micros() as i64, Ordering::Relaxed);
             }
-            if work.is_over_budget {
+            // By a count in doubt entries could go that need not.
+            if work.is_over_budget && (is_swept || !work.is_uncounted) {
                 pass.evict(&cache, Usage::default());
             }
         }
@@ -126,7 +128,7 @@ fn survey() -> Survey {
 struct Work {
     /// Zero where it is not known.
     earliest_expiry: i64,
-    /// It has a budget, and nobody knows well enough how much there is in it.
+    /// Nobody knows well enough how much there is in it; where nobody knows at all, it matters if it has a budget.
     is_uncounted: bool,
     is_over_budget: bool,
     /// Entries with tags may have been invalidated.
@@ -141,7 +143,7 @@ impl Work {
         let usage = slot.usage();
         Work {
             earliest_expiry: slot.earliest_expiry(),
-            is_uncounted: cache.budget.is_limited() && slot.is_to_be_counted(),
+            is_uncounted: (cache.budget.is_limited() || usage.is_some()) && slot.is_to_be_counted(),
             is_invalidated: has_invalidations && slot.tagged_writes() > 0,
             is_over_budget: usage.is_some_and(|usage| !cache.budget.excess(usage).is_zero()),
         }
@@ -256,8 +258,8 @@ impl<'a> Pass<'a> {
         self.slot.pass_scanned.store(self.tally.scanned, Ordering::Relaxed);
         self.slot.pass_expired.store(self.tally.expired, Ordering::Relaxed);
         self.slot.pass_evicted.store(self.tally.evicted, Ordering::Relaxed);
-        self.slot.set_state(SweeperState::Idle, clock::now());
         process::report_idle();
         process::report_changes();
+        self.slot.set_state(SweeperState::Idle, clock::now());
     }
 }

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import time
 from typing import Any, Callable
 
 # A server on the same machine answers sooner than a machine with nothing else to do puts a thread to sleep and wakes it
-# again. So many looks, about 100 µs, are enough for a batch, too.
-_LOOKS = 160
+# again. It has answered a batch, too, within so many seconds.
+_LOOKING = 150e-6
 # After looks in vain, so many waits at most go without.
 _LONGEST_PAUSE = 255
 
@@ -17,7 +18,7 @@ _LONGEST_PAUSE = 255
 def poller(fd: int) -> Callable[[bool, float], Any]:
     """What waits for a socket to be readable, or writable too where that is asked for; false after the timeout.
 
-    It looks for an answer some times before it sleeps, and after each look lets others have the processor: the server,
+    It looks for an answer for a while before it sleeps, and after each look lets others have the processor: the server,
     if it is on the same. Where answers take longer, it soon looks seldom.
     """
     if not hasattr(select, "poll"):
@@ -29,13 +30,15 @@ def poller(fd: int) -> Callable[[bool, float], Any]:
     def sleep(write: bool, timeout: float) -> Any:
         return (writing if write else reading).poll(timeout * 1000)
 
-    return _looking(reading.poll, os.sched_yield, sleep) if hasattr(os, "sched_yield") else sleep
+    return _looking(reading.poll, os.sched_yield, sleep, time.perf_counter) if hasattr(os, "sched_yield") else sleep
 
 
 def _looking(
-    look: Callable[[int], Any], let_others: Callable[[], None], sleep: Callable[[bool, float], Any]
+    look: Callable[[int], Any],
+    let_others: Callable[[], None],
+    sleep: Callable[[bool, float], Any],
+    now: Callable[[], float],
 ) -> Callable[[bool, float], Any]:
-    looks = range(_LOOKS)
     pause = paused = 0
 
     def poll(write: bool, timeout: float) -> Any:
@@ -45,10 +48,14 @@ def _looking(
         if paused < pause:
             paused += 1
             return sleep(write, timeout)
-        for _ in looks:
+        until = now() + _LOOKING
+        while True:
             if look(0):
                 pause //= 2
                 return True
+            # Others may have had the processor for long: the last look is after that.
+            if now() > until:
+                break
             let_others()
         pause, paused = min(2 * pause + 1, _LONGEST_PAUSE), 0
         return sleep(write, timeout)
