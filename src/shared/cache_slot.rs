@@ -43,14 +43,15 @@ impl Delta {
         Delta { entries: -entries.entries, bytes: -entries.bytes, moved: entries, ..Delta::default() }
     }
 
-    /// An entry has been written where there was this one, or none; in its place, or in another.
-    pub fn written(old: Usage, new: Usage, has_moved: bool) -> Delta {
-        let Usage { entries, bytes } = new.less(old);
+    /// An entry of so many bytes has been written over one of `old_bytes`, or where there was none; and it is where there
+    /// was none before, or in the old one's place.
+    pub fn written(old_bytes: Option<i64>, bytes: i64, has_moved: bool) -> Delta {
+        let grown = bytes - old_bytes.unwrap_or(0);
         let moved = match has_moved {
-            true => Usage { entries: 1, bytes: old.bytes.max(new.bytes) },
-            false => Usage { entries: 0, bytes: bytes.abs() },
+            true => Usage::of_entry(bytes.max(old_bytes.unwrap_or(0))),
+            false => Usage { entries: 0, bytes: grown.abs() },
         };
-        Delta { entries, bytes, moved, ..Delta::default() }
+        Delta { entries: i64::from(old_bytes.is_none()), bytes: grown, moved, ..Delta::default() }
     }
 
     pub fn add(&mut self, other: Delta) {
@@ -74,6 +75,11 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// One entry of so many bytes.
+    pub fn of_entry(bytes: i64) -> Usage {
+        Usage { entries: 1, bytes }
+    }
+
     pub fn plus(self, other: Usage) -> Usage {
         Usage { entries: self.entries + other.entries, bytes: self.bytes + other.bytes }
     }
@@ -238,9 +244,8 @@ impl CacheSlot {
     /// Takes up what a pass over the whole table has counted in the file since `begun`, unless another count has been taken
     /// up since, or the table has another file.
     pub fn correct(&self, file: u64, counted: Usage, begun: Reading) {
-        let is_ours =
-            |counts: u64| self.counts.compare_exchange(counts, counts + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-        if is_ours(begun.counts) {
+        let counts = begun.counts;
+        if self.counts.compare_exchange(counts, counts + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             let is_first = self.counted_file.load(Ordering::Acquire) != file;
             self.entries.correct(counted.entries, begun.entries, is_first);
             self.bytes.correct(counted.bytes, begun.bytes, is_first);
@@ -342,6 +347,16 @@ mod tests {
     fn made(entries: i64) -> Delta {
         let made = usage(entries, entries * 100);
         Delta { entries: made.entries, bytes: made.bytes, moved: made, sets: entries as u64, ..Delta::default() }
+    }
+
+    #[test]
+    fn a_write_moves_an_entry_unless_it_stays_in_its_place() {
+        let of = |delta: Delta| ((delta.entries, delta.bytes), (delta.moved.entries, delta.moved.bytes));
+        assert_eq!(of(Delta::written(None, 100, true)), ((1, 100), (1, 100)));
+        assert_eq!(of(Delta::written(Some(100), 30, true)), ((0, -70), (1, 100)));
+        assert_eq!(of(Delta::written(Some(100), 30, false)), ((0, -70), (0, 70)));
+        assert_eq!(of(Delta::written(Some(100), 100, false)), ((0, 0), (0, 0)));
+        assert_eq!(of(Delta::removed(usage(2, 200))), ((-2, -200), (2, 200)));
     }
 
     #[test]

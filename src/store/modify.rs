@@ -84,9 +84,8 @@ fn apply(table: &Table, key: Varlena<'_>, change: &Change<'_>) -> Outcome {
         (Change::Remove, Some(row)) => {
             let outcome = heap::delete(table.heap(), row.tid());
             if outcome == Outcome::Done {
-                table
-                    .cache()
-                    .note(Delta { deletes: 1, ..Delta::removed(Usage { entries: 1, bytes: row.stored_bytes() }) });
+                let removed = Delta::removed(Usage::of_entry(row.stored_bytes()));
+                table.cache().note(Delta { deletes: 1, ..removed });
             }
             outcome
         }
@@ -112,9 +111,7 @@ fn put(table: &Table, key: Varlena<'_>, value: Value<'_>, terms: &Terms<'_>, set
         (None, Some(place)) => table.admit(place),
         _ => table.mark_used(),
     }
-    let old = Usage { entries: i64::from(old_bytes.is_some()), bytes: old_bytes.unwrap_or(0) };
-    let new = Usage { entries: 1, bytes };
-    table.cache().note(Delta { sets, ..Delta::written(old, new, place.is_some()) });
+    table.cache().note(Delta { sets, ..Delta::written(old_bytes, bytes, place.is_some()) });
     evict::keep_within_budget(table.cache());
     Outcome::Done
 }

@@ -69,8 +69,8 @@ pub fn remove_prefix(table: &mut Table, prefix: &[u8]) -> Result<i64> {
             if is_arriving || heap::delete(table.heap(), tid) == Outcome::Overtaken {
                 break Entry::new(table.scan(visibility).current()).key().bytes().to_vec();
             }
-            let removed_row = Delta::removed(Usage { entries: 1, bytes });
-            table.cache().note(Delta { deletes: u64::from(is_live), ..removed_row });
+            let deletes = u64::from(is_live);
+            table.cache().note(Delta { deletes, ..Delta::removed(Usage::of_entry(bytes)) });
             removed += i64::from(is_live);
         };
         // Another transaction has changed this entry since, or is making it; what it is then goes by its key, and the

@@ -83,8 +83,7 @@ fn run(slot: &DatabaseSlot, reason: Reason) {
             }
             let has_rested = rhythm.last_pass.is_none_or(|last| last.elapsed() >= rhythm.interval);
             let is_due = work.earliest_expiry <= clock::now() || work.is_uncounted || work.is_invalidated;
-            let is_swept = is_due && has_rested;
-            if is_swept {
+            if is_due && has_rested {
                 rhythm.last_pass = Some(Instant::now());
                 rhythm.invalidations = invalidations;
                 let tally = pass.over(&cache);
@@ -93,8 +92,7 @@ fn run(slot: &DatabaseSlot, reason: Reason) {
                     pace::next_interval(rhythm.interval, tally.scanned, tally.removed.entries as u64, longest);
                 slot.pace_micros.store(rhythm.interval.as_micros() as i64, Ordering::Relaxed);
             }
-            // By a count in doubt entries could go that need not.
-            if work.is_over_budget && (is_swept || !work.is_uncounted) {
+            if work.is_over_budget {
                 pass.evict(&cache, Usage::default());
             }
         }

@@ -32,6 +32,14 @@ def test_both_ways_agree_and_the_server_reads_them(server, strings):
         assert json.loads(result.get_value(0, 0)) == strings
 
 
+def test_a_string_that_says_it_is_shorter_is_sent_whole():
+    class Short(str):
+        def __len__(self):
+            return 1
+
+    assert texts([Short("key"), "b"]) == array(TEXT_ARRAY, [b"key", b"b"])
+
+
 @pytest.mark.parametrize("wrong", ["one string", [b"bytes"], ["a", None], [["a"]], [1]], ids=repr)
 def test_what_is_not_a_list_of_strings_is_a_type_error(wrong):
     with pytest.raises(TypeError):

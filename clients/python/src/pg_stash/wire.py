@@ -117,7 +117,8 @@ def _short_ascii(items: Sequence[str]) -> bytes | None:
     parts = [""] * (2 * len(items))
     parts[1::2] = items
     try:
-        parts[::2] = map(_LENGTHS.__getitem__, map(len, items))
+        # Not len(), which a class derived from str may have its own idea of.
+        parts[::2] = map(_LENGTHS.__getitem__, map(str.__len__, items))
     except IndexError:
         return None
     joined = "".join(parts)
