@@ -2,8 +2,10 @@
 --
 -- The expiry comes first, where a sweep reads it without looking at the rest of the row. The key is the only index: one
 -- on the expiry would make every overwrite change it, and none of them HOT. Keys are neither compressed nor stored out
--- of line, so that an overwrite is seen to leave them as they are; nor are tags, which are looked at with each read. A fifth of each page is left for overwrites. VACUUM comes
--- early, and rests often: at full speed it would be felt by those who use the cache.
+-- of line, so that an overwrite is seen to leave them as they are; nor are tags, which are looked at with each read. A
+-- fifth of each page is left for overwrites. VACUUM comes early, and rests often: at full speed it would be felt by those
+-- who use the cache. ANALYZE does not come by itself: no plan here needs it, and while it runs, its snapshot keeps every
+-- version that is overwritten.
 CREATE {persistence} TABLE cache.{table} (
     expires_at  timestamptz NOT NULL,
     key         text COLLATE "C" NOT NULL,
@@ -24,6 +26,7 @@ CREATE {persistence} TABLE cache.{table} (
     autovacuum_vacuum_threshold = 1000,
     autovacuum_vacuum_cost_delay = 2,
     autovacuum_vacuum_cost_limit = 100,
+    autovacuum_analyze_threshold = 2147483647,
     vacuum_truncate = off,
     toast.autovacuum_vacuum_scale_factor = 0.02,
     toast.autovacuum_vacuum_threshold = 1000,
