@@ -24,13 +24,14 @@ for_readers() {
 
 # A part, once for each type of value.
 for_writers() {
-    for form in "text|value_text|@, NULL, NULL, NULL" "jsonb|value_json|NULL, @, NULL, NULL" \
-        "bytea|value_bytes|NULL, NULL, @, NULL" "bigint|value_int|NULL, NULL, NULL, @"
+    for form in "text|value_text|@, NULL, NULL, NULL|pg_catalog.octet_length(\$2)" \
+        "jsonb|value_json|NULL, @, NULL, NULL|pg_catalog.pg_column_size(\$2)" \
+        "bytea|value_bytes|NULL, NULL, @, NULL|pg_catalog.octet_length(\$2)" "bigint|value_int|NULL, NULL, NULL, @|8"
     do
-        echo "$form" | { IFS='|' read -r type column values
+        echo "$form" | { IFS='|' read -r type column values size
         value=$(echo "$values" | sed 's/@/value/')
         expected=$(echo "$values" | sed 's/@/expected/')
-        sed -e '/^-- writers$/d' -e "s/{type}/$type/g; s/{column}/$column/g; s/{value}/$value/g; s/{expected}/$expected/g" "$1"; }
+        sed -e '/^-- writers$/d' -e "s/{type}/$type/g; s/{column}/$column/g; s/{value}/$value/g; s/{expected}/$expected/g; s/{size}/$size/g" "$1"; }
     done
 }
 

@@ -72,7 +72,7 @@ class Sweeping(Case):
 
     def test_the_sweeper_view_tells_the_last_pass(self):
         s = self.session()
-        s.run("SELECT cache.set('a', 'x', ttl => '1 ms'), pg_sleep(0.01)")
+        s.run("SET pg_stash.autostart = off; SELECT cache.set('a', 'x', ttl => '1 ms'), pg_sleep(0.01)")
         self.assertEqual(s.rows("SELECT cache, scanned, expired, evicted FROM cache.sweep()"), [("default", 1, 1, 0)])
         self.assertEqual(s.rows("SELECT database::text, pid, state, scanned, expired, evicted FROM cache.sweeper"), [(self.database, None, "absent", 1, 1, 0)])
 
@@ -94,6 +94,31 @@ class Sweeping(Case):
         self.assertLessEqual(s.value("SELECT count(*) FROM cache.entries_few"), 1250)
         s.run("SELECT cache.alter_cache('few', max_entries => 100); SELECT cache.sweep('few')")
         self.assertEqual(s.value("SELECT count(*) FROM cache.entries_few"), 100)
+
+    def test_a_budget_of_few_large_values_holds(self):
+        s = self.session()
+        s.run("SELECT cache.create_cache('single', max_size => '4 MB'), cache.create_cache('batch', max_size => '4 MB')")
+        value = "(SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 2500) WHERE i IS NOT NULL)"
+        for name, write in (
+            ("single", f"SELECT cache.set('%s-' || i, {value}, cache => 'single') FROM generate_series(1, 5) AS i"),
+            ("batch", f"SELECT cache.set_many(array_agg('%s-' || i), array_agg({value}), cache => 'batch') FROM generate_series(1, 5) AS i"),
+        ):
+            largest = 0
+            for round in range(60):
+                s.run(write % round)
+                largest = max(largest, s.value("SELECT live_bytes FROM cache.stats WHERE cache = %s", name))
+            self.assertGreater(largest, (4 << 20) * 3 // 4, name)
+            self.assertLessEqual(largest, (4 << 20) * 5 // 4, name)
+
+    def test_what_sweeps_removes_nothing_that_lives_for_those_who_may_not_delete(self):
+        s = self.session()
+        self.admin.run("DROP ROLE IF EXISTS stranger; CREATE ROLE stranger LOGIN")
+        s.run("GRANT USAGE ON SCHEMA cache TO stranger; SELECT cache.set('k' || i, 'x') FROM generate_series(1, 100) AS i")
+        other = self.session("stranger")
+        other.fails("SELECT cache._sweep_blocks('default', 0, 1000, NULL, 0, 0, NULL)", "42501")
+        other.fails("SELECT cache.sweep('default')", "42501")
+        other.run("SELECT cache._sweep_piece('default', 0, 1000), cache._evict_piece('default', 1000), cache._sweep_cache('default')")
+        self.assertEqual(s.value("SELECT count(*) FROM cache.entries"), 100)
 
 
 class Growth(Case):
@@ -191,7 +216,7 @@ class Differences(Case):
 
     def test_what_a_transaction_has_swept_stays_locked_until_it_ends(self):
         s, other = self.session(), self.session()
-        s.run("SELECT cache.set('expired', 'x', ttl => '1 ms'), pg_sleep(0.01)")
+        s.run("SET pg_stash.autostart = off; SELECT cache.set('expired', 'x', ttl => '1 ms'), pg_sleep(0.01)")
         s.run("BEGIN; SELECT cache.sweep()")
         other.run("SET lock_timeout = '200 ms'")
         other.fails("SELECT cache.set('expired', 'y')", "55P03")

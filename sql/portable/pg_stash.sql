@@ -708,6 +708,27 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._entries_about(text) IS 'about how many entries there are in a cache';
 
+-- A range of blocks of a cache, as a part of a write that may not delete: only what has expired or been invalidated.
+CREATE OR REPLACE FUNCTION cache._sweep_piece(cache text, first bigint, next bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+    PERFORM cache._sweep_blocks($1, $2, $3, NULL, NULL, NULL, NULL);
+END $body$;
+COMMENT ON FUNCTION cache._sweep_piece(text, bigint, bigint) IS 'sweeps a range of blocks, as a part of a write';
+
+-- A whole cache.
+CREATE OR REPLACE FUNCTION cache._sweep_cache(cache text, OUT scanned bigint, OUT expired bigint, OUT evicted bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+#variable_conflict use_column
+DECLARE
+    policy cache.caches;
+BEGIN
+    SELECT * INTO policy FROM cache.caches AS c WHERE c.name = $1;
+    SELECT s.* INTO scanned, expired, evicted
+    FROM cache._sweep_blocks($1, 0, cache._blocks($1), NULL, policy.max_entries, policy.max_size, NULL) AS s;
+END $body$;
+COMMENT ON FUNCTION cache._sweep_cache(text) IS 'sweeps a cache';
+
 -- A piece of the work in a cache that may be over its budget, after so many writes. A small table is looked at as a whole. Of
 -- a large one it is a few blocks, and more of them until more has gone than came.
 CREATE OR REPLACE FUNCTION cache._evict_piece(cache text, writes bigint) RETURNS void
@@ -784,8 +805,7 @@ DECLARE
 BEGIN
     FOR policy IN SELECT p.* FROM cache._policies($1) AS p ORDER BY p.name LOOP
         CONTINUE WHEN NOT cache._may_write(policy.name, 'DELETE');
-        swept := cache._sweep_blocks(policy.name, 0, cache._blocks(policy.name), NULL, policy.max_entries, policy.max_size,
-            NULL);
+        swept := cache._sweep_cache(policy.name);
         totals := ARRAY[totals[1] + swept.scanned, totals[2] + swept.expired, totals[3] + swept.evicted];
         cache := policy.name;
         scanned := swept.scanned;
@@ -935,7 +955,7 @@ BEGIN
             END IF;
             IF FOUND THEN
                 IF random() < {chance} THEN
-                    PERFORM cache._sweep_piece($5);
+                    PERFORM cache._upkeep($5);
                 END IF;
                 RETURN result;
             END IF;
@@ -1246,8 +1266,9 @@ BEGIN
     END IF;
     -- end
     IF FOUND THEN
-        IF pg_catalog.random() OPERATOR(pg_catalog.<) chance THEN
-            PERFORM cache._sweep_piece($10);
+        -- The size of the table is looked at once for each hundredth of the budget that comes.
+        IF pg_catalog.random() OPERATOR(pg_catalog.<) GREATEST(chance, 100.0 OPERATOR(pg_catalog.*) size OPERATOR(pg_catalog./) policy_size) THEN
+            PERFORM cache._upkeep($10, 1);
         END IF;
         RETURN true;
     END IF;
@@ -1274,6 +1295,9 @@ DECLARE
     new_basis pg_snapshot;
     based_at timestamptz;
     own_tags text[];
+    large_keys text[];
+    large_sizes bigint[];
+    size bigint;
     distinct_keys bigint := (SELECT count(DISTINCT k) FROM unnest($1) AS k);
 BEGIN
     PERFORM cache._check_keys($1);
@@ -1321,9 +1345,13 @@ BEGIN
         END IF;
     END IF;
     IF policy_size IS NOT NULL THEN
-        PERFORM cache._check_size(k, own_tags, coalesce(octet_length(t), pg_column_size(j) - 4, octet_length(b)), policy_size, $9)
-        FROM ROWS FROM (unnest($1), unnest($2), unnest($3), unnest($4)) AS v (k, t, j, b)
-        WHERE coalesce(octet_length(t), pg_column_size(j) - 4, octet_length(b)) + 3000 > policy_size;
+        SELECT array_agg(s.k) FILTER (WHERE s.size + 3000 > policy_size), array_agg(s.size) FILTER (WHERE s.size + 3000 > policy_size), sum(s.size)
+        INTO large_keys, large_sizes, size
+        FROM (
+            SELECT v.k, coalesce(octet_length(v.t), pg_column_size(v.j) - 4, octet_length(v.b))::bigint AS size
+            FROM ROWS FROM (unnest($1), unnest($2), unnest($3), unnest($4)) AS v (k, t, j, b)
+        ) AS s;
+        PERFORM cache._check_size(l.k, own_tags, l.size, policy_size, $9) FROM unnest(large_keys, large_sizes) AS l (k, size);
     END IF;
 
     -- each cache
@@ -1342,8 +1370,9 @@ BEGIN
             basis = excluded.basis;
     END IF;
     -- end
-    IF random() < chance * distinct_keys THEN
-        PERFORM cache._sweep_piece($9, greatest(50, distinct_keys));
+    -- The size of the table is looked at once for each hundredth of the budget that comes.
+    IF random() < greatest(chance * distinct_keys, 100.0 * size / policy_size) THEN
+        PERFORM cache._upkeep($9, distinct_keys);
     END IF;
     RETURN distinct_keys;
 END $body$;
@@ -1352,7 +1381,8 @@ COMMENT ON FUNCTION cache._put_many(text[], text[], jsonb[], bytea[], interval, 
 $definitions$
     UNION ALL
     SELECT $definitions$
--- The common case in as few steps as there can be. Whatever is out of the ordinary is for _put(). Privileges are for PostgreSQL to
+-- The common case in as few steps as there can be: each function in the condition is looked up anew in each transaction. Whatever
+-- is out of the ordinary is for _put(), as are values of which a few would fill the budget. Privileges are for PostgreSQL to
 -- check, with its own message: to look at them beforehand would take a fifth of the time.
 CREATE OR REPLACE FUNCTION cache.set(
     key text, value text, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
@@ -1365,13 +1395,11 @@ BEGIN
     -- each cache
     IF $7 OPERATOR(pg_catalog.=) {name} AND $2 IS NOT NULL AND $4 IS NULL AND $5 IS NULL AND $6 IS NULL
         AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
-        AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<=) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 2)
+        AND pg_catalog.octet_length($2) OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
         AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
-        AND (CASE WHEN COALESCE($3, {default_ttl}) IS NULL THEN true
-            WHEN COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
-                AND COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) '0'::pg_catalog.interval THEN
-                pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
-            END)
+        AND (COALESCE($3, {default_ttl}) IS NULL OR COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
+                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP)
     THEN
         INSERT INTO cache.{table} (expires_at, key, value_text)
         VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), 'infinity'), $1, $2)
@@ -1379,14 +1407,15 @@ BEGIN
             value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
             fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
         IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
-            PERFORM cache._sweep_piece($7);
+            PERFORM cache._upkeep($7);
         END IF;
         RETURN;
     END IF;
     -- end
     is_stored := cache._put($1, value, NULL, NULL, NULL, $3, $4, $5, $6, $7);
 END $body$;
--- The common case in as few steps as there can be. Whatever is out of the ordinary is for _put(). Privileges are for PostgreSQL to
+-- The common case in as few steps as there can be: each function in the condition is looked up anew in each transaction. Whatever
+-- is out of the ordinary is for _put(), as are values of which a few would fill the budget. Privileges are for PostgreSQL to
 -- check, with its own message: to look at them beforehand would take a fifth of the time.
 CREATE OR REPLACE FUNCTION cache.set(
     key text, value jsonb, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
@@ -1399,13 +1428,11 @@ BEGIN
     -- each cache
     IF $7 OPERATOR(pg_catalog.=) {name} AND $2 IS NOT NULL AND $4 IS NULL AND $5 IS NULL AND $6 IS NULL
         AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
-        AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<=) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 2)
+        AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
         AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
-        AND (CASE WHEN COALESCE($3, {default_ttl}) IS NULL THEN true
-            WHEN COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
-                AND COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) '0'::pg_catalog.interval THEN
-                pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
-            END)
+        AND (COALESCE($3, {default_ttl}) IS NULL OR COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
+                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP)
     THEN
         INSERT INTO cache.{table} (expires_at, key, value_json)
         VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), 'infinity'), $1, $2)
@@ -1413,14 +1440,15 @@ BEGIN
             value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
             fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
         IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
-            PERFORM cache._sweep_piece($7);
+            PERFORM cache._upkeep($7);
         END IF;
         RETURN;
     END IF;
     -- end
     is_stored := cache._put($1, NULL, value, NULL, NULL, $3, $4, $5, $6, $7);
 END $body$;
--- The common case in as few steps as there can be. Whatever is out of the ordinary is for _put(). Privileges are for PostgreSQL to
+-- The common case in as few steps as there can be: each function in the condition is looked up anew in each transaction. Whatever
+-- is out of the ordinary is for _put(), as are values of which a few would fill the budget. Privileges are for PostgreSQL to
 -- check, with its own message: to look at them beforehand would take a fifth of the time.
 CREATE OR REPLACE FUNCTION cache.set(
     key text, value bytea, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
@@ -1433,13 +1461,11 @@ BEGIN
     -- each cache
     IF $7 OPERATOR(pg_catalog.=) {name} AND $2 IS NOT NULL AND $4 IS NULL AND $5 IS NULL AND $6 IS NULL
         AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
-        AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<=) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 2)
+        AND pg_catalog.octet_length($2) OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
         AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
-        AND (CASE WHEN COALESCE($3, {default_ttl}) IS NULL THEN true
-            WHEN COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
-                AND COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) '0'::pg_catalog.interval THEN
-                pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
-            END)
+        AND (COALESCE($3, {default_ttl}) IS NULL OR COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
+                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP)
     THEN
         INSERT INTO cache.{table} (expires_at, key, value_bytes)
         VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), 'infinity'), $1, $2)
@@ -1447,14 +1473,15 @@ BEGIN
             value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
             fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
         IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
-            PERFORM cache._sweep_piece($7);
+            PERFORM cache._upkeep($7);
         END IF;
         RETURN;
     END IF;
     -- end
     is_stored := cache._put($1, NULL, NULL, value, NULL, $3, $4, $5, $6, $7);
 END $body$;
--- The common case in as few steps as there can be. Whatever is out of the ordinary is for _put(). Privileges are for PostgreSQL to
+-- The common case in as few steps as there can be: each function in the condition is looked up anew in each transaction. Whatever
+-- is out of the ordinary is for _put(), as are values of which a few would fill the budget. Privileges are for PostgreSQL to
 -- check, with its own message: to look at them beforehand would take a fifth of the time.
 CREATE OR REPLACE FUNCTION cache.set(
     key text, value bigint, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
@@ -1467,13 +1494,11 @@ BEGIN
     -- each cache
     IF $7 OPERATOR(pg_catalog.=) {name} AND $2 IS NOT NULL AND $4 IS NULL AND $5 IS NULL AND $6 IS NULL
         AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
-        AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<=) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 2)
+        AND 8 OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
         AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
-        AND (CASE WHEN COALESCE($3, {default_ttl}) IS NULL THEN true
-            WHEN COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
-                AND COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) '0'::pg_catalog.interval THEN
-                pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
-            END)
+        AND (COALESCE($3, {default_ttl}) IS NULL OR COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
+                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP)
     THEN
         INSERT INTO cache.{table} (expires_at, key, value_int)
         VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), 'infinity'), $1, $2)
@@ -1481,7 +1506,7 @@ BEGIN
             value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
             fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
         IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
-            PERFORM cache._sweep_piece($7);
+            PERFORM cache._upkeep($7);
         END IF;
         RETURN;
     END IF;
@@ -1494,11 +1519,12 @@ $definitions$
 -- Looks at a range of blocks: removes what has expired or been invalidated, and then, where the cache is over its budget, as
 -- much as is needed, but not more than `most` entries. How many entries there are in all the blocks is what the range itself
 -- says if `entries` is NULL. Who goes is a matter of chance, and the longer ago an entry was written the worse is its chance.
--- Rows that somebody has locked are left alone.
+-- Rows that somebody has locked are left alone. It has the rights of its caller: what may be done without a right to delete is
+-- for the functions that call it to say.
 CREATE OR REPLACE FUNCTION cache._sweep_blocks(
     cache text, first bigint, next bigint, entries bigint, max_entries bigint, max_size bigint, most bigint,
     OUT scanned bigint, OUT expired bigint, OUT evicted bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
 DECLARE
     low CONSTANT tid := format('(%s,0)', $2);
@@ -1550,41 +1576,52 @@ COMMENT ON FUNCTION cache._sweep_blocks(text, bigint, bigint, bigint, bigint, bi
 $definitions$
     UNION ALL
     SELECT $definitions$
--- A piece of the work, as a part of a write, after so many of them. Most pieces find nothing to do, and so they begin with no
--- more than it takes to see that: a file that is within the budget, and no entry in a few blocks that has to go.
-CREATE OR REPLACE FUNCTION cache._sweep_piece(cache text, writes bigint DEFAULT 50) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+-- The part of the upkeep that falls to a write: to one in about fifty, and to a batch of so many `writes`. Most of the time
+-- there is nothing to do, and so it takes no more than it needs to see that: a table within its budget, and no entry in a few
+-- blocks that has to go. Where there is one there are others, and it sweeps a range four times as long. How large a table is
+-- takes the longest to find out, and is looked at in one call of four where `writes` is not given.
+CREATE OR REPLACE FUNCTION cache._upkeep(cache text, writes bigint DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 DECLARE
+    count CONSTANT bigint := GREATEST(4, $2 OPERATOR(pg_catalog./) 12);
     total bigint;
     first bigint;
-    next bigint;
-    has_dead boolean;
 BEGIN
-    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') OR pg_is_in_recovery()
-        OR current_setting('transaction_read_only') = 'on' OR current_setting('pg_stash.autostart', true) = 'off'
+    IF pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) ANY ('{repeatable read,serializable}')
+        OR pg_catalog.current_setting('pg_stash.autostart', true) OPERATOR(pg_catalog.=) 'off'
     THEN
         RETURN;
     END IF;
     -- each cache
-    IF $1 = {name} THEN
-        IF {max_entries} IS NOT NULL OR pg_table_size('cache.{table}'::regclass) > {max_size} THEN
-            PERFORM cache._evict_piece($1, $2);
+    IF $1 OPERATOR(pg_catalog.=) {name} THEN
+        IF {max_entries} IS NOT NULL THEN
+            PERFORM cache._evict_piece($1, GREATEST(50, $2));
+            RETURN;
+        ELSIF ($2 IS NOT NULL OR pg_catalog.random() OPERATOR(pg_catalog.<) 0.25)
+            AND pg_catalog.pg_table_size('cache.{table}'::pg_catalog.regclass) OPERATOR(pg_catalog.>) {max_size}
+        THEN
+            PERFORM cache._evict_piece($1, GREATEST(200, $2));
             RETURN;
         END IF;
-        total := pg_relation_size('cache.{table}'::regclass) / current_setting('block_size')::bigint;
-        first := floor(random() * greatest(total - greatest(8, $2 / 10) + 1, 1));
-        next := first + greatest(8, $2 / 10);
-        has_dead := EXISTS (
-            SELECT FROM cache.{table} AS e WHERE e.ctid >= format('(%s,0)', first)::tid AND e.ctid < format('(%s,0)', next)::tid
-                AND (e.expires_at <= clock_timestamp() OR e.tags IS NOT NULL AND NOT cache._is_current(e.tags, e.basis, e.as_of)));
+        -- Each block with the same chance, and so from a range that begins before the first one.
+        total := pg_catalog.pg_relation_size('cache.{table}'::pg_catalog.regclass)
+            OPERATOR(pg_catalog./) pg_catalog.current_setting('block_size')::pg_catalog.int8;
+        first := GREATEST(0, pg_catalog.floor(pg_catalog.random() OPERATOR(pg_catalog.*) (total OPERATOR(pg_catalog.+) count))
+            OPERATOR(pg_catalog.-) count);
+        IF EXISTS (
+            SELECT FROM cache.{table} AS e
+            WHERE e.ctid OPERATOR(pg_catalog.>=) pg_catalog.format('(%s,0)', first)::pg_catalog.tid
+                AND e.ctid OPERATOR(pg_catalog.<) pg_catalog.format('(%s,0)', first OPERATOR(pg_catalog.+) count)::pg_catalog.tid
+                AND (e.expires_at OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp()
+                    OR e.tags IS NOT NULL AND NOT cache._is_current(e.tags, e.basis, e.as_of)))
+        THEN
+            PERFORM cache._sweep_piece($1, first, first OPERATOR(pg_catalog.+) 4 OPERATOR(pg_catalog.*) count);
+        END IF;
     END IF;
     -- end
-    IF has_dead THEN
-        PERFORM cache._sweep_blocks($1, first, next, NULL, NULL, NULL, NULL);
-    END IF;
 END $body$;
-COMMENT ON FUNCTION cache._sweep_piece(text, bigint) IS 'sweeps a few blocks, as a part of a write';
+COMMENT ON FUNCTION cache._upkeep(text, bigint) IS 'sweeps or evicts, as a part of a write';
 $definitions$
 $store$;
 COMMENT ON FUNCTION cache._store() IS 'the definitions of the functions that are made for the caches that there are';
@@ -1651,12 +1688,12 @@ $entries$
 $store$;
 COMMENT ON FUNCTION cache._entries() IS 'the definition of a cache''s table';
 
--- With what chance a write sweeps a few blocks: more often where fewer writes make a quarter of the budget.
-CREATE OR REPLACE FUNCTION cache._chance(max_entries bigint, max_size bigint) RETURNS double precision
+-- With what chance a small write has a part in the upkeep: more often where fewer writes make a quarter of the budget.
+CREATE OR REPLACE FUNCTION cache._chance(max_entries bigint) RETURNS double precision
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $body$
-    SELECT least(1, greatest(0.02, 60.0 / $1, 60000.0 / $2))::double precision
+    SELECT least(1, greatest(0.02, 60.0 / $1))::double precision
 $body$;
-COMMENT ON FUNCTION cache._chance(bigint, bigint) IS 'with what chance a write sweeps a few blocks';
+COMMENT ON FUNCTION cache._chance(bigint) IS 'with what chance a small write has a part in the upkeep';
 
 -- Puts the names and policies of the caches into the definitions, and runs them.
 CREATE OR REPLACE FUNCTION cache._make_store() RETURNS void
@@ -1678,7 +1715,7 @@ BEGIN
                     SELECT string_agg(replace(replace(replace(replace(replace(replace(replace(substr(part, 12),
                         '{name}', quote_literal(name)), '{table}', cache._table(name)), '{durable}', durable::text),
                         '{default_ttl}', format('%L::interval', default_ttl)),
-                        '{max_size}', format('%L::bigint', max_size)), '{max_entries}', format('%L::bigint', max_entries)), '{chance}', cache._chance(max_entries, max_size)::text), '' ORDER BY name <> 'default', name)
+                        '{max_size}', format('%L::bigint', max_size)), '{max_entries}', format('%L::bigint', max_entries)), '{chance}', cache._chance(max_entries)::text), '' ORDER BY name <> 'default', name)
                     FROM cache.caches);
             END IF;
         END LOOP;

@@ -21,12 +21,12 @@ $entries$
 $store$;
 COMMENT ON FUNCTION cache._entries() IS 'the definition of a cache''s table';
 
--- With what chance a write sweeps a few blocks: more often where fewer writes make a quarter of the budget.
-CREATE OR REPLACE FUNCTION cache._chance(max_entries bigint, max_size bigint) RETURNS double precision
+-- With what chance a small write has a part in the upkeep: more often where fewer writes make a quarter of the budget.
+CREATE OR REPLACE FUNCTION cache._chance(max_entries bigint) RETURNS double precision
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $body$
-    SELECT least(1, greatest(0.02, 60.0 / $1, 60000.0 / $2))::double precision
+    SELECT least(1, greatest(0.02, 60.0 / $1))::double precision
 $body$;
-COMMENT ON FUNCTION cache._chance(bigint, bigint) IS 'with what chance a write sweeps a few blocks';
+COMMENT ON FUNCTION cache._chance(bigint) IS 'with what chance a small write has a part in the upkeep';
 
 -- Puts the names and policies of the caches into the definitions, and runs them.
 CREATE OR REPLACE FUNCTION cache._make_store() RETURNS void
@@ -48,7 +48,7 @@ BEGIN
                     SELECT string_agg(replace(replace(replace(replace(replace(replace(replace(substr(part, 12),
                         '{name}', quote_literal(name)), '{table}', cache._table(name)), '{durable}', durable::text),
                         '{default_ttl}', format('%L::interval', default_ttl)),
-                        '{max_size}', format('%L::bigint', max_size)), '{max_entries}', format('%L::bigint', max_entries)), '{chance}', cache._chance(max_entries, max_size)::text), '' ORDER BY name <> 'default', name)
+                        '{max_size}', format('%L::bigint', max_size)), '{max_entries}', format('%L::bigint', max_entries)), '{chance}', cache._chance(max_entries)::text), '' ORDER BY name <> 'default', name)
                     FROM cache.caches);
             END IF;
         END LOOP;

@@ -27,6 +27,27 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._entries_about(text) IS 'about how many entries there are in a cache';
 
+-- A range of blocks of a cache, as a part of a write that may not delete: only what has expired or been invalidated.
+CREATE OR REPLACE FUNCTION cache._sweep_piece(cache text, first bigint, next bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+BEGIN
+    PERFORM cache._sweep_blocks($1, $2, $3, NULL, NULL, NULL, NULL);
+END $body$;
+COMMENT ON FUNCTION cache._sweep_piece(text, bigint, bigint) IS 'sweeps a range of blocks, as a part of a write';
+
+-- A whole cache.
+CREATE OR REPLACE FUNCTION cache._sweep_cache(cache text, OUT scanned bigint, OUT expired bigint, OUT evicted bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+#variable_conflict use_column
+DECLARE
+    policy cache.caches;
+BEGIN
+    SELECT * INTO policy FROM cache.caches AS c WHERE c.name = $1;
+    SELECT s.* INTO scanned, expired, evicted
+    FROM cache._sweep_blocks($1, 0, cache._blocks($1), NULL, policy.max_entries, policy.max_size, NULL) AS s;
+END $body$;
+COMMENT ON FUNCTION cache._sweep_cache(text) IS 'sweeps a cache';
+
 -- A piece of the work in a cache that may be over its budget, after so many writes. A small table is looked at as a whole. Of
 -- a large one it is a few blocks, and more of them until more has gone than came.
 CREATE OR REPLACE FUNCTION cache._evict_piece(cache text, writes bigint) RETURNS void
@@ -103,8 +124,7 @@ DECLARE
 BEGIN
     FOR policy IN SELECT p.* FROM cache._policies($1) AS p ORDER BY p.name LOOP
         CONTINUE WHEN NOT cache._may_write(policy.name, 'DELETE');
-        swept := cache._sweep_blocks(policy.name, 0, cache._blocks(policy.name), NULL, policy.max_entries, policy.max_size,
-            NULL);
+        swept := cache._sweep_cache(policy.name);
         totals := ARRAY[totals[1] + swept.scanned, totals[2] + swept.expired, totals[3] + swept.evicted];
         cache := policy.name;
         scanned := swept.scanned;

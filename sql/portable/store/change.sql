@@ -112,7 +112,7 @@ BEGIN
             END IF;
             IF FOUND THEN
                 IF random() < {chance} THEN
-                    PERFORM cache._sweep_piece($5);
+                    PERFORM cache._upkeep($5);
                 END IF;
                 RETURN result;
             END IF;

@@ -109,8 +109,9 @@ BEGIN
     END IF;
     -- end
     IF FOUND THEN
-        IF pg_catalog.random() OPERATOR(pg_catalog.<) chance THEN
-            PERFORM cache._sweep_piece($10);
+        -- The size of the table is looked at once for each hundredth of the budget that comes.
+        IF pg_catalog.random() OPERATOR(pg_catalog.<) GREATEST(chance, 100.0 OPERATOR(pg_catalog.*) size OPERATOR(pg_catalog./) policy_size) THEN
+            PERFORM cache._upkeep($10, 1);
         END IF;
         RETURN true;
     END IF;

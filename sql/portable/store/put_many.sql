@@ -14,6 +14,9 @@ DECLARE
     new_basis pg_snapshot;
     based_at timestamptz;
     own_tags text[];
+    large_keys text[];
+    large_sizes bigint[];
+    size bigint;
     distinct_keys bigint := (SELECT count(DISTINCT k) FROM unnest($1) AS k);
 BEGIN
     PERFORM cache._check_keys($1);
@@ -61,9 +64,13 @@ BEGIN
         END IF;
     END IF;
     IF policy_size IS NOT NULL THEN
-        PERFORM cache._check_size(k, own_tags, coalesce(octet_length(t), pg_column_size(j) - 4, octet_length(b)), policy_size, $9)
-        FROM ROWS FROM (unnest($1), unnest($2), unnest($3), unnest($4)) AS v (k, t, j, b)
-        WHERE coalesce(octet_length(t), pg_column_size(j) - 4, octet_length(b)) + 3000 > policy_size;
+        SELECT array_agg(s.k) FILTER (WHERE s.size + 3000 > policy_size), array_agg(s.size) FILTER (WHERE s.size + 3000 > policy_size), sum(s.size)
+        INTO large_keys, large_sizes, size
+        FROM (
+            SELECT v.k, coalesce(octet_length(v.t), pg_column_size(v.j) - 4, octet_length(v.b))::bigint AS size
+            FROM ROWS FROM (unnest($1), unnest($2), unnest($3), unnest($4)) AS v (k, t, j, b)
+        ) AS s;
+        PERFORM cache._check_size(l.k, own_tags, l.size, policy_size, $9) FROM unnest(large_keys, large_sizes) AS l (k, size);
     END IF;
 
     -- each cache
@@ -82,8 +89,9 @@ BEGIN
             basis = excluded.basis;
     END IF;
     -- end
-    IF random() < chance * distinct_keys THEN
-        PERFORM cache._sweep_piece($9, greatest(50, distinct_keys));
+    -- The size of the table is looked at once for each hundredth of the budget that comes.
+    IF random() < greatest(chance * distinct_keys, 100.0 * size / policy_size) THEN
+        PERFORM cache._upkeep($9, distinct_keys);
     END IF;
     RETURN distinct_keys;
 END $body$;

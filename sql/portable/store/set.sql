@@ -1,5 +1,6 @@
 -- writers
--- The common case in as few steps as there can be. Whatever is out of the ordinary is for _put(). Privileges are for PostgreSQL to
+-- The common case in as few steps as there can be: each function in the condition is looked up anew in each transaction. Whatever
+-- is out of the ordinary is for _put(), as are values of which a few would fill the budget. Privileges are for PostgreSQL to
 -- check, with its own message: to look at them beforehand would take a fifth of the time.
 CREATE OR REPLACE FUNCTION cache.set(
     key text, value {type}, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
@@ -12,13 +13,11 @@ BEGIN
     -- each cache
     IF $7 OPERATOR(pg_catalog.=) {name} AND $2 IS NOT NULL AND $4 IS NULL AND $5 IS NULL AND $6 IS NULL
         AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
-        AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<=) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 2)
+        AND {size} OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
         AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
-        AND (CASE WHEN COALESCE($3, {default_ttl}) IS NULL THEN true
-            WHEN COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
-                AND COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) '0'::pg_catalog.interval THEN
-                pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
-            END)
+        AND (COALESCE($3, {default_ttl}) IS NULL OR COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
+                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP)
     THEN
         INSERT INTO cache.{table} (expires_at, key, {column})
         VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), 'infinity'), $1, $2)
@@ -26,7 +25,7 @@ BEGIN
             value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
             fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
         IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
-            PERFORM cache._sweep_piece($7);
+            PERFORM cache._upkeep($7);
         END IF;
         RETURN;
     END IF;

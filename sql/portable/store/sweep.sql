@@ -1,11 +1,12 @@
 -- Looks at a range of blocks: removes what has expired or been invalidated, and then, where the cache is over its budget, as
 -- much as is needed, but not more than `most` entries. How many entries there are in all the blocks is what the range itself
 -- says if `entries` is NULL. Who goes is a matter of chance, and the longer ago an entry was written the worse is its chance.
--- Rows that somebody has locked are left alone.
+-- Rows that somebody has locked are left alone. It has the rights of its caller: what may be done without a right to delete is
+-- for the functions that call it to say.
 CREATE OR REPLACE FUNCTION cache._sweep_blocks(
     cache text, first bigint, next bigint, entries bigint, max_entries bigint, max_size bigint, most bigint,
     OUT scanned bigint, OUT expired bigint, OUT evicted bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
 DECLARE
     low CONSTANT tid := format('(%s,0)', $2);
