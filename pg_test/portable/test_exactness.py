@@ -178,6 +178,25 @@ class Exactness(Case):
         s.run("SELECT cache.unwatch('mother')")
         self.assertEqual(s.column("SELECT tag FROM cache.watched"), ["public.child"])
 
+    def looked_at(self, session):
+        """How many invalidations a new session has looked at in its transaction."""
+        return session.value("SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'cache._invalidations'::regclass")
+
+    def test_neither_reads_nor_invalidations_look_at_those_of_other_tags(self):
+        s = self.session()
+        s.run("SELECT cache.clock(); SELECT cache.set('k', 'x', tags => ARRAY['a', 'b'])")
+        s.run("BEGIN; SELECT cache.invalidate('other' || i % 2000) FROM generate_series(1, 6000) AS i")
+        self.assertLessEqual(self.looked_at(s), 20000)
+        s.run("COMMIT")
+        self.assertEqual(s.value("SELECT count(*) FROM cache._invalidations"), 2000)
+        reader = self.session()
+        reader.run("BEGIN")
+        self.assertEqual([reader.value("SELECT cache.get('k')") for _ in range(20)], ["x"] * 20)
+        self.assertEqual(self.looked_at(reader), 0)
+        reader.run("COMMIT")
+        s.run("SELECT cache.invalidate('b')")
+        self.assertIsNone(reader.value("SELECT cache.get('k')"))
+
     def test_forgetting_invalidations_brings_nothing_back(self):
         s = self.watched()
         s.run("SELECT cache.clock()")

@@ -19,13 +19,13 @@ CREATE UNLOGGED TABLE IF NOT EXISTS cache._invalidations (
     xid      xid8 NOT NULL,
     is_bound boolean NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_insert_scale_factor = 0.1);
-CREATE INDEX IF NOT EXISTS _invalidations_tag ON cache._invalidations (tag, xid);
+CREATE UNIQUE INDEX IF NOT EXISTS _invalidations_tag ON cache._invalidations (tag, xid, is_bound);
 CREATE INDEX IF NOT EXISTS _invalidations_xid ON cache._invalidations (xid);
 COMMENT ON TABLE cache._invalidations IS 'what has been invalidated, by transactions';
 COMMENT ON COLUMN cache._invalidations.tag IS 'the tag; empty: all tags';
 COMMENT ON COLUMN cache._invalidations.xid IS 'the transaction that has invalidated it';
 COMMENT ON COLUMN cache._invalidations.is_bound IS 'whether it stands for others of the tag that came before, too';
-COMMENT ON INDEX cache._invalidations_tag IS 'for reads of entries';
+COMMENT ON INDEX cache._invalidations_tag IS 'for reads of entries; of a tag each transaction notes one';
 COMMENT ON INDEX cache._invalidations_xid IS 'for what a moment does not see';
 
 CREATE UNLOGGED TABLE IF NOT EXISTS cache._moments (
@@ -58,9 +58,11 @@ LANGUAGE sql IMMUTABLE AS $body$
 $body$;
 COMMENT ON FUNCTION cache._sees(pg_snapshot, xid8, boolean) IS 'whether a snapshot sees an invalidation';
 
--- STABLE: it looks with the snapshot of the statement that reads the entry, so that both are of one time.
+-- STABLE: it looks with the snapshot of the statement that reads the entry, so that both are of one time. Every read of an entry
+-- with tags comes here: it is planned once, and by the index, which leads to those that a snapshot may not see.
 CREATE OR REPLACE FUNCTION cache._is_current(tags text[], basis pg_snapshot, as_of timestamptz) RETURNS boolean
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan SET random_page_cost = 0 AS $body$
 BEGIN
     -- On a standby there is nothing to look at. Tags that were spoilt by hand are as good as invalidated.
     IF pg_is_in_recovery() OR basis IS NULL OR array_ndims(tags) IS DISTINCT FROM 1
@@ -73,7 +75,7 @@ BEGIN
         WHERE h.made = h.xmin AND h.at <= as_of AND h.xid <= pg_snapshot_xmin(basis)
     ) AND NOT EXISTS (
         SELECT FROM cache._invalidations AS i
-        WHERE i.tag = ANY (tags || ''::text) AND NOT cache._sees(basis, i.xid, i.is_bound)
+        WHERE i.tag = ANY (tags || ''::text) AND i.xid >= pg_snapshot_xmin(basis) AND NOT cache._sees(basis, i.xid, i.is_bound)
     );
 END $body$;
 COMMENT ON FUNCTION cache._is_current(text[], pg_snapshot, timestamptz) IS 'whether nothing that an entry depends on has been invalidated since';

@@ -1,7 +1,7 @@
 -- exists, expires_at, ttl, touch, persist.
 
 CREATE OR REPLACE FUNCTION cache.exists(key text, cache text DEFAULT 'default') RETURNS boolean
-LANGUAGE plpgsql PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql PARALLEL RESTRICTED AS $body$
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN
@@ -9,7 +9,7 @@ BEGIN
 END $body$;
 
 CREATE OR REPLACE FUNCTION cache.expires_at(key text, cache text DEFAULT 'default') RETURNS timestamptz
-LANGUAGE plpgsql PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql PARALLEL RESTRICTED AS $body$
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN
@@ -17,12 +17,13 @@ BEGIN
 END $body$;
 
 CREATE OR REPLACE FUNCTION cache.ttl(key text, cache text DEFAULT 'default') RETURNS interval
-LANGUAGE plpgsql PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql PARALLEL RESTRICTED AS $body$
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN
-    IF e.is_live AND e.expires_at <> 'infinity' THEN
-        RETURN make_interval(secs => greatest(0, extract(epoch FROM e.expires_at - clock_timestamp())::double precision));
+    IF e.is_live AND e.expires_at OPERATOR(pg_catalog.<>) 'infinity' THEN
+        RETURN pg_catalog.make_interval(secs => GREATEST(0, pg_catalog.date_part('epoch',
+            e.expires_at OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp())));
     END IF;
     RETURN NULL;
 END $body$;

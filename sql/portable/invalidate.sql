@@ -7,8 +7,7 @@ DECLARE
 BEGIN
     -- Once for each tag and transaction. What a savepoint has taken back is not there any more, and is noted again.
     INSERT INTO cache._invalidations (tag, xid)
-    SELECT DISTINCT t.tag, own FROM unnest(tags) AS t (tag)
-    WHERE NOT EXISTS (SELECT FROM cache._invalidations AS i WHERE i.tag = t.tag AND i.xid = own);
+    SELECT t.tag, own FROM unnest(tags) AS t (tag) ON CONFLICT DO NOTHING;
     IF random() < 0.002 THEN
         PERFORM cache._compact();
     END IF;
@@ -49,8 +48,16 @@ DECLARE
     horizon xid8;
     ended xid8;
 BEGIN
+    -- Once in a transaction: one that invalidates very much has nothing new to forget.
+    IF NOT cache._may_note() OR EXISTS (
+        SELECT FROM pg_locks AS l WHERE l.locktype = 'advisory' AND l.pid = pg_backend_pid()
+            AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+            AND (l.classid, l.objid, l.objsubid) = (hashtext('pg_stash')::oid, 0::oid, 2)
+    ) THEN
+        RETURN;
+    END IF;
     PERFORM cache._note_moment();
-    IF NOT cache._may_note() OR NOT pg_try_advisory_xact_lock(hashtext('pg_stash'), 0) THEN
+    IF NOT pg_try_advisory_xact_lock(hashtext('pg_stash'), 0) THEN
         RETURN;
     END IF;
     SELECT pg_snapshot_xmin(m.snapshot) INTO ended FROM cache._moments AS m

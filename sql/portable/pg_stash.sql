@@ -424,13 +424,13 @@ CREATE UNLOGGED TABLE IF NOT EXISTS cache._invalidations (
     xid      xid8 NOT NULL,
     is_bound boolean NOT NULL DEFAULT false
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_insert_scale_factor = 0.1);
-CREATE INDEX IF NOT EXISTS _invalidations_tag ON cache._invalidations (tag, xid);
+CREATE UNIQUE INDEX IF NOT EXISTS _invalidations_tag ON cache._invalidations (tag, xid, is_bound);
 CREATE INDEX IF NOT EXISTS _invalidations_xid ON cache._invalidations (xid);
 COMMENT ON TABLE cache._invalidations IS 'what has been invalidated, by transactions';
 COMMENT ON COLUMN cache._invalidations.tag IS 'the tag; empty: all tags';
 COMMENT ON COLUMN cache._invalidations.xid IS 'the transaction that has invalidated it';
 COMMENT ON COLUMN cache._invalidations.is_bound IS 'whether it stands for others of the tag that came before, too';
-COMMENT ON INDEX cache._invalidations_tag IS 'for reads of entries';
+COMMENT ON INDEX cache._invalidations_tag IS 'for reads of entries; of a tag each transaction notes one';
 COMMENT ON INDEX cache._invalidations_xid IS 'for what a moment does not see';
 
 CREATE UNLOGGED TABLE IF NOT EXISTS cache._moments (
@@ -463,9 +463,11 @@ LANGUAGE sql IMMUTABLE AS $body$
 $body$;
 COMMENT ON FUNCTION cache._sees(pg_snapshot, xid8, boolean) IS 'whether a snapshot sees an invalidation';
 
--- STABLE: it looks with the snapshot of the statement that reads the entry, so that both are of one time.
+-- STABLE: it looks with the snapshot of the statement that reads the entry, so that both are of one time. Every read of an entry
+-- with tags comes here: it is planned once, and by the index, which leads to those that a snapshot may not see.
 CREATE OR REPLACE FUNCTION cache._is_current(tags text[], basis pg_snapshot, as_of timestamptz) RETURNS boolean
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan SET random_page_cost = 0 AS $body$
 BEGIN
     -- On a standby there is nothing to look at. Tags that were spoilt by hand are as good as invalidated.
     IF pg_is_in_recovery() OR basis IS NULL OR array_ndims(tags) IS DISTINCT FROM 1
@@ -478,7 +480,7 @@ BEGIN
         WHERE h.made = h.xmin AND h.at <= as_of AND h.xid <= pg_snapshot_xmin(basis)
     ) AND NOT EXISTS (
         SELECT FROM cache._invalidations AS i
-        WHERE i.tag = ANY (tags || ''::text) AND NOT cache._sees(basis, i.xid, i.is_bound)
+        WHERE i.tag = ANY (tags || ''::text) AND i.xid >= pg_snapshot_xmin(basis) AND NOT cache._sees(basis, i.xid, i.is_bound)
     );
 END $body$;
 COMMENT ON FUNCTION cache._is_current(text[], pg_snapshot, timestamptz) IS 'whether nothing that an entry depends on has been invalidated since';
@@ -595,8 +597,7 @@ DECLARE
 BEGIN
     -- Once for each tag and transaction. What a savepoint has taken back is not there any more, and is noted again.
     INSERT INTO cache._invalidations (tag, xid)
-    SELECT DISTINCT t.tag, own FROM unnest(tags) AS t (tag)
-    WHERE NOT EXISTS (SELECT FROM cache._invalidations AS i WHERE i.tag = t.tag AND i.xid = own);
+    SELECT t.tag, own FROM unnest(tags) AS t (tag) ON CONFLICT DO NOTHING;
     IF random() < 0.002 THEN
         PERFORM cache._compact();
     END IF;
@@ -637,8 +638,16 @@ DECLARE
     horizon xid8;
     ended xid8;
 BEGIN
+    -- Once in a transaction: one that invalidates very much has nothing new to forget.
+    IF NOT cache._may_note() OR EXISTS (
+        SELECT FROM pg_locks AS l WHERE l.locktype = 'advisory' AND l.pid = pg_backend_pid()
+            AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+            AND (l.classid, l.objid, l.objsubid) = (hashtext('pg_stash')::oid, 0::oid, 2)
+    ) THEN
+        RETURN;
+    END IF;
     PERFORM cache._note_moment();
-    IF NOT cache._may_note() OR NOT pg_try_advisory_xact_lock(hashtext('pg_stash'), 0) THEN
+    IF NOT pg_try_advisory_xact_lock(hashtext('pg_stash'), 0) THEN
         RETURN;
     END IF;
     SELECT pg_snapshot_xmin(m.snapshot) INTO ended FROM cache._moments AS m
@@ -903,9 +912,42 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._reschedule(text, interval, text) IS 'gives an entry another expiry';
 
--- Changes a counter, or makes one. The step is numeric, because the negative of a bigint may be none. Whether the counter
--- has expired is judged once, at the call.
+-- Changes a counter that is there and has no tags, in as few steps as there can be. All else is for _count_or_begin(). The step
+-- is numeric, because the negative of a bigint may be none.
 CREATE OR REPLACE FUNCTION cache._count(key text, step numeric, ttl interval, initial bigint, cache text) RETURNS bigint
+LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE
+    result bigint;
+BEGIN
+    -- each cache
+    IF $5 OPERATOR(pg_catalog.=) {name} AND $4 IS NOT NULL
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'SELECT')
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'INSERT')
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'UPDATE')
+        AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
+        AND ($3 IS NULL OR $3 OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST($3, '0'::pg_catalog.interval) OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP)
+    THEN
+        UPDATE cache.{table} AS e SET value_int = e.value_int OPERATOR(pg_catalog.+) $2, fresh_until = NULL, fill_micros = NULL
+        WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() AND e.tags IS NULL
+            AND e.value_int OPERATOR(pg_catalog.+) $2 OPERATOR(pg_catalog.>=) -9223372036854775808
+            AND e.value_int OPERATOR(pg_catalog.+) $2 OPERATOR(pg_catalog.<=) 9223372036854775807
+        RETURNING e.value_int INTO result;
+        IF FOUND THEN
+            IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
+                PERFORM cache._upkeep($5);
+            END IF;
+            RETURN result;
+        END IF;
+    END IF;
+    -- end
+    RETURN cache._count_or_begin($1, $2, $3, $4, $5);
+END $body$;
+COMMENT ON FUNCTION cache._count(text, numeric, interval, bigint, text) IS 'changes a counter, for incr and decr';
+
+-- Changes a counter, or makes one. Whether the counter has expired is judged once, at the call.
+CREATE OR REPLACE FUNCTION cache._count_or_begin(key text, step numeric, ttl interval, initial bigint, cache text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
 DECLARE
@@ -972,7 +1014,7 @@ BEGIN
     -- end
     PERFORM cache._no_such_cache($5);
 END $body$;
-COMMENT ON FUNCTION cache._count(text, numeric, interval, bigint, text) IS 'changes a counter, for incr and decr';
+COMMENT ON FUNCTION cache._count_or_begin(text, numeric, interval, bigint, text) IS 'changes a counter, or makes one';
 
 -- Deletes an entry. `is_live` is NULL where there was none, and false where it was not live.
 CREATE OR REPLACE FUNCTION cache._remove(
@@ -1105,22 +1147,34 @@ CREATE OR REPLACE FUNCTION cache._peek_many(keys text[], cache text) RETURNS TAB
     key text, value_text text, value_json jsonb, value_bytes bytea, value_int bigint)
 LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
+DECLARE
+    found_rows bigint := 0;
 BEGIN
-    PERFORM cache._check_keys($1);
+    IF $1 IS NULL OR pg_catalog.array_ndims($1) OPERATOR(pg_catalog.>) 1 THEN
+        PERFORM cache._check_keys($1);
+    END IF;
     -- each cache
     IF $2 OPERATOR(pg_catalog.=) {name} THEN
-        IF cache._may_read($2, {durable}) THEN
+        IF pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'SELECT')
+                AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
+            OR cache._may_read($2, {durable})
+        THEN
             RETURN QUERY
             SELECT e.key, e.value_text, e.value_json, e.value_bytes, e.value_int FROM cache.{table} AS e
             WHERE e.key OPERATOR(pg_catalog.=) ANY ($1)
                 AND e.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
                 AND (e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of))
             ORDER BY e.key;
+            GET DIAGNOSTICS found_rows = ROW_COUNT;
+        END IF;
+        -- What has been found is a key.
+        IF found_rows OPERATOR(pg_catalog.<) pg_catalog.cardinality($1) THEN
+            PERFORM cache._check_keys($1);
         END IF;
         RETURN;
     END IF;
     -- end
-    PERFORM cache._no_such_cache($2);
+    PERFORM cache._check_keys($1), cache._no_such_cache($2);
 END $body$;
 COMMENT ON FUNCTION cache._peek_many(text[], text) IS 'the live entries under some keys';
 $definitions$
@@ -1135,10 +1189,13 @@ CREATE OR REPLACE FUNCTION cache._peek(
 LANGUAGE plpgsql AS $body$
 #variable_conflict use_column
 BEGIN
-    PERFORM cache._check_key($1);
     -- each cache
     IF $2 OPERATOR(pg_catalog.=) {name} THEN
-        IF NOT cache._may_read($2, {durable}) THEN
+        IF NOT (pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'SELECT')
+                AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery())
+            AND NOT cache._may_read($2, {durable})
+        THEN
+            PERFORM cache._check_key($1);
             RETURN;
         END IF;
         SELECT e.tags IS NULL OR cache._is_current(e.tags, e.basis, e.as_of), e.value_text, e.value_json, e.value_bytes,
@@ -1146,10 +1203,13 @@ BEGIN
         INTO is_live, value_text, value_json, value_bytes, value_int, expires_at, fresh_until, tags, fill_micros, version
         FROM cache.{table} AS e
         WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp();
+        IF NOT FOUND THEN
+            PERFORM cache._check_key($1);
+        END IF;
         RETURN;
     END IF;
     -- end
-    PERFORM cache._no_such_cache($2);
+    PERFORM cache._check_key($1), cache._no_such_cache($2);
 END $body$;
 COMMENT ON FUNCTION cache._peek(text, text) IS 'the live entry under a key';
 $definitions$
@@ -2410,7 +2470,7 @@ $body$;
 
 CREATE OR REPLACE FUNCTION cache.get_any(key text, cache text DEFAULT 'default')
 RETURNS TABLE (value_text text, value_json jsonb, value_bytes bytea, value_int bigint)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql AS $body$
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN
@@ -2464,7 +2524,7 @@ COMMENT ON FUNCTION cache.claim_any(text, interval, interval, text) IS 'reads an
 -- exists, expires_at, ttl, touch, persist.
 
 CREATE OR REPLACE FUNCTION cache.exists(key text, cache text DEFAULT 'default') RETURNS boolean
-LANGUAGE plpgsql PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql PARALLEL RESTRICTED AS $body$
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN
@@ -2472,7 +2532,7 @@ BEGIN
 END $body$;
 
 CREATE OR REPLACE FUNCTION cache.expires_at(key text, cache text DEFAULT 'default') RETURNS timestamptz
-LANGUAGE plpgsql PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql PARALLEL RESTRICTED AS $body$
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN
@@ -2480,12 +2540,13 @@ BEGIN
 END $body$;
 
 CREATE OR REPLACE FUNCTION cache.ttl(key text, cache text DEFAULT 'default') RETURNS interval
-LANGUAGE plpgsql PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql PARALLEL RESTRICTED AS $body$
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN
-    IF e.is_live AND e.expires_at <> 'infinity' THEN
-        RETURN make_interval(secs => greatest(0, extract(epoch FROM e.expires_at - clock_timestamp())::double precision));
+    IF e.is_live AND e.expires_at OPERATOR(pg_catalog.<>) 'infinity' THEN
+        RETURN pg_catalog.make_interval(secs => GREATEST(0, pg_catalog.date_part('epoch',
+            e.expires_at OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp())));
     END IF;
     RETURN NULL;
 END $body$;

@@ -2,7 +2,7 @@
 
 CREATE OR REPLACE FUNCTION cache.get_any(key text, cache text DEFAULT 'default')
 RETURNS TABLE (value_text text, value_json jsonb, value_bytes bytea, value_int bigint)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
+LANGUAGE plpgsql AS $body$
 DECLARE
     e record := cache._peek($1, $2);
 BEGIN

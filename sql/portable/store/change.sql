@@ -60,9 +60,42 @@ BEGIN
 END $body$;
 COMMENT ON FUNCTION cache._reschedule(text, interval, text) IS 'gives an entry another expiry';
 
--- Changes a counter, or makes one. The step is numeric, because the negative of a bigint may be none. Whether the counter
--- has expired is judged once, at the call.
+-- Changes a counter that is there and has no tags, in as few steps as there can be. All else is for _count_or_begin(). The step
+-- is numeric, because the negative of a bigint may be none.
 CREATE OR REPLACE FUNCTION cache._count(key text, step numeric, ttl interval, initial bigint, cache text) RETURNS bigint
+LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE
+    result bigint;
+BEGIN
+    -- each cache
+    IF $5 OPERATOR(pg_catalog.=) {name} AND $4 IS NOT NULL
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'SELECT')
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'INSERT')
+        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'UPDATE')
+        AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
+        AND ($3 IS NULL OR $3 OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST($3, '0'::pg_catalog.interval) OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP)
+    THEN
+        UPDATE cache.{table} AS e SET value_int = e.value_int OPERATOR(pg_catalog.+) $2, fresh_until = NULL, fill_micros = NULL
+        WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() AND e.tags IS NULL
+            AND e.value_int OPERATOR(pg_catalog.+) $2 OPERATOR(pg_catalog.>=) -9223372036854775808
+            AND e.value_int OPERATOR(pg_catalog.+) $2 OPERATOR(pg_catalog.<=) 9223372036854775807
+        RETURNING e.value_int INTO result;
+        IF FOUND THEN
+            IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
+                PERFORM cache._upkeep($5);
+            END IF;
+            RETURN result;
+        END IF;
+    END IF;
+    -- end
+    RETURN cache._count_or_begin($1, $2, $3, $4, $5);
+END $body$;
+COMMENT ON FUNCTION cache._count(text, numeric, interval, bigint, text) IS 'changes a counter, for incr and decr';
+
+-- Changes a counter, or makes one. Whether the counter has expired is judged once, at the call.
+CREATE OR REPLACE FUNCTION cache._count_or_begin(key text, step numeric, ttl interval, initial bigint, cache text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
 #variable_conflict use_column
 DECLARE
@@ -129,7 +162,7 @@ BEGIN
     -- end
     PERFORM cache._no_such_cache($5);
 END $body$;
-COMMENT ON FUNCTION cache._count(text, numeric, interval, bigint, text) IS 'changes a counter, for incr and decr';
+COMMENT ON FUNCTION cache._count_or_begin(text, numeric, interval, bigint, text) IS 'changes a counter, or makes one';
 
 -- Deletes an entry. `is_live` is NULL where there was none, and false where it was not live.
 CREATE OR REPLACE FUNCTION cache._remove(
