@@ -49,6 +49,8 @@ pub fn has_written() -> bool {
 /// How a transaction, or a subtransaction at a nesting level, has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
+    /// It is about to become visible to others. One of the others follows.
+    Committing,
     /// It is visible to others, or prepared for two-phase commit.
     Commit,
     Abort,
@@ -108,6 +110,7 @@ unsafe extern "C-unwind" fn on_xact_event(event: pg_sys::XactEvent::Type, _unuse
                 // SAFETY: pushed above.
                 unsafe { pg_sys::PopActiveSnapshot() };
             }
+            tell(End::Committing);
         }
         pg_sys::XactEvent::XACT_EVENT_COMMIT | pg_sys::XactEvent::XACT_EVENT_PREPARE => tell(End::Commit),
         // Row locks that such work takes would outlive a prepared transaction's session.

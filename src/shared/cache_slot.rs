@@ -131,7 +131,7 @@ pub struct CacheSlot {
     invalidated: AtomicU64,
     /// How many entries with tags have been written since a pass last met none.
     tagged_writes: AtomicU64,
-    _to_whole_cache_lines: [AtomicU64; 3],
+    _to_whole_cache_lines: [AtomicU64; 1],
     reads: [[AtomicU64; 8]; STRIPES],
 }
 
@@ -145,6 +145,8 @@ impl CacheSlot {
             word.store(0, Ordering::Relaxed);
         }
         self.earliest_expiry.store(0, Ordering::Relaxed);
+        self.entries.forget_commits();
+        self.bytes.forget_commits();
         self.begin_usage();
         self.reset(now);
     }
@@ -167,7 +169,7 @@ impl CacheSlot {
         self.reads.iter().map(|stripe| stripe[read as usize].load(Ordering::Relaxed)).sum()
     }
 
-    /// Adds what a committed transaction has done. Called from the commit: cannot fail.
+    /// Adds what a committed transaction has done, which it has announced. Called from the commit: cannot fail.
     pub fn apply(&self, delta: Delta) {
         for (counter, by) in [
             (&self.sets, delta.sets),
@@ -180,8 +182,21 @@ impl CacheSlot {
                 counter.fetch_add(by, Ordering::Relaxed);
             }
         }
-        self.entries.add(delta.entries, delta.moved.entries);
-        self.bytes.add(delta.bytes, delta.moved.bytes);
+        self.entries.add(delta.entries);
+        self.bytes.add(delta.bytes);
+        self.settle(delta.moved);
+    }
+
+    /// A transaction that has moved so much is about to become visible. It is settled when it is applied, or rolled back.
+    pub fn announce(&self, moved: Usage) {
+        self.entries.announce(moved.entries);
+        self.bytes.announce(moved.bytes);
+    }
+
+    /// What was announced is applied, or has been rolled back. Cannot fail.
+    pub fn settle(&self, moved: Usage) {
+        self.entries.settle(moved.entries);
+        self.bytes.settle(moved.bytes);
     }
 
     /// What all transactions have done since the counters were reset; the usage is as it is now.
@@ -303,6 +318,11 @@ mod tests {
         unsafe { Box::<CacheSlot>::new_zeroed().assume_init() }
     }
 
+    fn commit(slot: &CacheSlot, delta: Delta) {
+        slot.announce(delta.moved);
+        slot.apply(delta);
+    }
+
     fn usage(entries: i64, bytes: i64) -> Usage {
         Usage { entries, bytes }
     }
@@ -335,7 +355,7 @@ mod tests {
         slot.correct(7, usage(10, 1000), slot.reading());
         assert_eq!(slot.usage(), Some(usage(10, 1000)));
         slot.begin_file(7, || unreachable!("the file is known"));
-        slot.apply(Delta { entries: 1, bytes: 100, ..Delta::default() });
+        commit(&slot, Delta { entries: 1, bytes: 100, ..Delta::default() });
         assert_eq!(slot.usage(), Some(usage(11, 1100)));
         slot.begin_file(8, || true);
         assert_eq!(slot.usage(), Some(usage(0, 0)));
@@ -365,7 +385,7 @@ mod tests {
         slot.begin_file(7, || false);
         assert!(slot.is_to_be_counted());
         let begun = slot.reading();
-        slot.apply(made(10));
+        commit(&slot, made(10));
         slot.correct(7, usage(100, 10_000), begun);
         assert_eq!((slot.usage(), slot.is_to_be_counted()), (Some(usage(105, 10_500)), true));
         slot.correct(7, usage(107, 10_700), slot.reading());
@@ -377,7 +397,7 @@ mod tests {
         let slot = empty();
         slot.begin_file(7, || false);
         let begun = slot.reading();
-        slot.apply(Delta { bytes: 9000, moved: usage(0, 9000), sets: 3, ..Delta::default() });
+        commit(&slot, Delta { bytes: 9000, moved: usage(0, 9000), sets: 3, ..Delta::default() });
         slot.correct(7, usage(100, 10_000), begun);
         assert_eq!((slot.usage(), slot.is_to_be_counted()), (Some(usage(100, 14_500)), true));
         slot.correct(7, usage(90, 19_000), slot.reading());
@@ -389,7 +409,7 @@ mod tests {
         let slot = empty();
         slot.begin_file(7, || false);
         let begun = slot.reading();
-        slot.apply(Delta { sets: 1000, ..Delta::default() });
+        commit(&slot, Delta { sets: 1000, ..Delta::default() });
         slot.reset(0);
         slot.correct(7, usage(10, 1000), begun);
         assert_eq!((slot.usage(), slot.is_to_be_counted()), (Some(usage(10, 1000)), false));
@@ -401,7 +421,7 @@ mod tests {
         slot.begin_file(7, || false);
         let (long, short) = (slot.reading(), slot.reading());
         slot.correct(7, usage(1000, 100_000), short);
-        slot.apply(made(10));
+        commit(&slot, made(10));
         slot.correct(7, usage(1000, 100_000), long);
         assert_eq!(slot.usage(), Some(usage(1010, 101_000)));
     }
@@ -410,10 +430,10 @@ mod tests {
     fn a_count_of_a_file_that_the_table_has_no_longer_is_void() {
         let slot = empty();
         slot.begin_file(7, || true);
-        slot.apply(made(10));
+        commit(&slot, made(10));
         let begun = slot.reading();
         slot.begin_file(8, || true);
-        slot.apply(made(2));
+        commit(&slot, made(2));
         slot.correct(7, usage(10, 1000), begun);
         assert_eq!(slot.usage(), Some(usage(2, 200)));
         slot.begin_file(8, || unreachable!("the file is known"));
@@ -425,7 +445,7 @@ mod tests {
         slot.begin_file(7, || false);
         let begun = slot.reading();
         let removed = usage(50, 5000);
-        slot.apply(Delta { entries: -50, bytes: -5000, moved: removed, expired: 50, ..Delta::default() });
+        commit(&slot, Delta { entries: -50, bytes: -5000, moved: removed, expired: 50, ..Delta::default() });
         slot.correct(7, usage(10, 1000), begun.without(removed));
         assert_eq!((slot.usage(), slot.is_to_be_counted()), (Some(usage(10, 1000)), false));
     }

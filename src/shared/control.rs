@@ -7,6 +7,7 @@ use pgrx::pg_sys::Oid;
 
 use super::cache_slot::CacheSlot;
 use super::claim;
+use super::gauge::Gauge;
 use super::hybrid_clock::HybridClock;
 use crate::pg::shmem::DynamicMemory;
 use crate::pg::xact;
@@ -34,7 +35,7 @@ pub struct Control {
 /// memory.
 const LAYOUT: u64 = {
     let version = env!("CARGO_PKG_VERSION").as_bytes();
-    let (mut sum, mut i) = (size_of::<CacheSlot>() as u64, 0);
+    let (mut sum, mut i) = ((size_of::<CacheSlot>() * size_of::<Gauge>()) as u64, 0);
     while i < version.len() {
         sum = sum * 257 + version[i] as u64;
         i += 1;

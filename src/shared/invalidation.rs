@@ -110,6 +110,7 @@ pub(super) fn on_end(end: xact::End) {
                 notes.0.iter().for_each(publish);
                 notes.0.clear();
             }
+            xact::End::Committing => {}
             xact::End::Abort => notes.0.clear(),
             xact::End::SubCommit(level) => notes.commit_level(level),
             xact::End::SubAbort(level) => notes.abort_level(level),

@@ -195,6 +195,7 @@ fn on_end(end: xact::End) {
     PENDING.with(|pending| {
         let Ok(mut pending) = pending.try_borrow_mut() else { return };
         match end {
+            xact::End::Committing => pending.announce(),
             xact::End::Commit => pending.commit(),
             xact::End::Abort => pending.abort(),
             xact::End::SubCommit(level) => pending.commit_level(level),

@@ -1,7 +1,7 @@
 //! What the transaction has done to caches so far, to be told to others when it commits.
 
 use super::arena::CacheKey;
-use super::cache_slot::{CacheSlot, Delta};
+use super::cache_slot::{CacheSlot, Delta, Usage};
 
 /// One cache at one level of nesting.
 struct Note {
@@ -10,6 +10,8 @@ struct Note {
     /// Nesting level of the (sub)transaction: 1 for the transaction itself.
     level: i32,
     delta: Delta,
+    /// How much of what it has moved the slot knows of already.
+    announced: Usage,
 }
 
 /// Notes of the transaction and its subtransactions. What ends them allocates nothing.
@@ -20,7 +22,7 @@ impl Pending {
     pub fn add(&mut self, level: i32, key: CacheKey, slot: &'static CacheSlot, delta: Delta) {
         match self.0.iter_mut().find(|note| note.level == level && std::ptr::eq(note.slot, slot)) {
             Some(note) => note.delta.add(delta),
-            None => self.0.push(Note { key, slot, level, delta }),
+            None => self.0.push(Note { key, slot, level, delta, announced: Usage::default() }),
         }
     }
 
@@ -53,8 +55,17 @@ impl Pending {
         self.0.retain(|note| note.level < level);
     }
 
+    /// The transaction is about to become visible to others, unless it fails yet.
+    pub fn announce(&mut self) {
+        for note in self.0.iter_mut().filter(|note| note.key.owns(note.slot)) {
+            note.slot.announce(note.delta.moved.less(note.announced));
+            note.announced = note.delta.moved;
+        }
+    }
+
     /// The transaction has become visible to others.
     pub fn commit(&mut self) {
+        self.announce();
         for note in self.0.drain(..).filter(|note| note.key.owns(note.slot)) {
             note.slot.apply(note.delta);
         }
@@ -62,7 +73,9 @@ impl Pending {
 
     /// The transaction has been rolled back.
     pub fn abort(&mut self) {
-        self.0.clear();
+        for note in self.0.drain(..).filter(|note| note.key.owns(note.slot)) {
+            note.slot.settle(note.announced);
+        }
     }
 }
 
@@ -111,5 +124,21 @@ mod tests {
         arena.cache(CacheKey::new(Oid::from(5), Oid::from(7)), 1).unwrap();
         pending.commit();
         assert_eq!(slot.totals().sets, 0);
+    }
+
+    #[test]
+    fn a_commit_that_fails_on_its_way_leaves_no_doubt() {
+        let arena = arena();
+        let key = CacheKey::new(Oid::from(5), Oid::from(6));
+        let slot = arena.cache(key, 1).unwrap();
+        let moved = Usage { entries: 100, bytes: 10_000 };
+        let mut pending = Pending::default();
+        pending.add(1, key, slot, Delta::removed(moved));
+        pending.announce();
+        slot.correct(7, Usage { entries: 500, bytes: 50_000 }, slot.reading());
+        assert!(slot.is_to_be_counted(), "it may be visible already");
+        pending.abort();
+        slot.correct(7, Usage { entries: 500, bytes: 50_000 }, slot.reading());
+        assert!(!slot.is_to_be_counted());
     }
 }

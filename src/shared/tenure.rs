@@ -164,6 +164,7 @@ pub(super) fn on_end(end: xact::End) {
                 }
                 arena.condition_of(note.lease.key).wake_all();
             }),
+            xact::End::Committing => {}
             xact::End::Abort => notes.drain(..).for_each(|note| release_in(arena, note.lease)),
             xact::End::SubCommit(level) => {
                 let ended = notes.iter_mut().filter(|note| level > 1 && note.level == level);

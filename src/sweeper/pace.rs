@@ -9,6 +9,9 @@ pub const SHORTEST: Duration = Duration::from_millis(500);
 /// slice is short beside what a call takes, and long beside what a transaction costs.
 pub const SLICE: Duration = Duration::from_micros(40);
 
+/// The same where a table of one batch is to be counted: what writers do between two slices would spoil the count.
+pub const WHOLE: Duration = Duration::from_millis(5);
+
 /// Time to the next pass: half as long where more than 10 % of what was scanned had expired, twice as long where less
 /// than 1 % had; never longer than an expired entry may wait.
 pub fn next_interval(current: Duration, scanned: u64, expired: u64, max_stale: Duration) -> Duration {

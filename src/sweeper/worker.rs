@@ -10,7 +10,7 @@ use pgrx::pg_sys::{Datum, Oid};
 
 use crate::pg::{clock, lock, lookup, process};
 use crate::settings;
-use crate::shared::{self, DatabaseSlot, SweeperState, Usage};
+use crate::shared::{self, CacheSlot, DatabaseSlot, SweeperState, Usage};
 use crate::store::{self, Cache, Table, Tally};
 use crate::sweeper::pace;
 use crate::sweeper::start::Reason;
@@ -169,6 +169,7 @@ impl<'a> Pass<'a> {
         if let Some(slot) = slot {
             slot.begin_pass();
         }
+        let is_to_be_counted = slot.is_some_and(CacheSlot::is_to_be_counted);
         let begun = slot.map(|slot| slot.reading());
         let tagged_before = slot.map(|slot| slot.tagged_writes());
         let mut tally = Tally::EMPTY;
@@ -178,7 +179,9 @@ impl<'a> Pass<'a> {
             let swept = self.batch(cache, |table| {
                 let count = table.heap().block_count();
                 let end = count.min(block + settings::sweep_batch_blocks());
-                let (swept, next) = store::sweep(table, block..end, pace::SLICE);
+                let is_whole = block == 0 && end == count;
+                let slice = if is_to_be_counted && is_whole { pace::WHOLE } else { pace::SLICE };
+                let (swept, next) = store::sweep(table, block..end, slice);
                 (swept, next, next >= count)
             });
             let Some((swept, next, was_last)) = swept else {
