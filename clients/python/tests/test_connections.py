@@ -1,6 +1,7 @@
 """Connections: threads, forks, servers that stop and hang, and the limits of the pool."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -248,6 +249,18 @@ def test_a_restart_between_two_calls_goes_unnoticed(own_server, connect):
     own_server.start()
     # Not repeatable, but the server said that it had ended the session before.
     assert client.incr("n") == 2
+
+
+def test_a_call_that_was_not_sent_yet_is_repeated(own_server, connect):
+    client = connect(own_server.url())
+    client.set("k", "v")
+    # Its server process says nothing before it ends; incr has to be prepared first.
+    os.kill(connection_of(client).pgconn.backend_pid, signal.SIGKILL)
+    for _ in range(300):
+        time.sleep(0.1)
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(own_server.url()):
+            break
+    assert client.incr("n") == 1
 
 
 def test_a_session_ended_by_an_administrator(server, connect, cache_name):

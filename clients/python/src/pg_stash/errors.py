@@ -32,6 +32,10 @@ class Exhausted(psycopg.OperationalError):
     """All connections of the pool have been in use for too long. The server is there."""
 
 
+class NotSent(psycopg.OperationalError):
+    """The connection was lost before the call had been sent."""
+
+
 # The server is shutting down, starting up, full, a standby, or has cancelled the statement.
 _AWAY = {"57P01", "57P02", "57P03", "57P04", "57P05", "57014", "25006", "55P03"}
 _AWAY_CLASSES = {"08", "53", "58"}
@@ -63,8 +67,8 @@ def is_outage(error: psycopg.Error) -> bool:
 
 
 def was_not_run(error: psycopg.Error) -> bool:
-    """Whether the server ended the session, and so did not run what it was sent."""
-    return error.sqlstate in _TERMINATED
+    """Whether it was not sent, or the server ended the session and so did not run what it was sent."""
+    return isinstance(error, NotSent) or error.sqlstate in _TERMINATED
 
 
 def is_stale_statement(error: psycopg.Error) -> bool:

@@ -45,8 +45,13 @@ def run(session: Session, call: Call[Any]) -> Generator[bool, None, PGresult]:
         return checked((yield from _result(pgconn)))
     for attempt in (1, 2):
         if statement.name not in session.prepared:
-            pgconn.send_prepare(statement.name, statement.sql, statement.oids)
-            checked((yield from _result(pgconn)))
+            try:
+                pgconn.send_prepare(statement.name, statement.sql, statement.oids)
+                checked((yield from _result(pgconn)))
+            except psycopg.OperationalError as error:
+                if error.sqlstate is None:
+                    raise errors.NotSent(str(error)) from error
+                raise
             session.prepared.add(statement.name)
         pgconn.send_query_prepared(statement.name, call.parameters, statement.formats, _BINARY)
         result = yield from _result(pgconn)
