@@ -54,12 +54,16 @@ class Server:
         with open(self._data / "postgresql.conf", "a") as conf:
             conf.write(CONF.format(dir=self.dir))
         self.start()
-        # In what databases are copied from.
-        if self._portable:
-            self._psql("template1", "-f", self._portable)
-        else:
-            self.sql("CREATE EXTENSION pg_stash", "template1")
-        self.create_database("cache")
+        try:
+            # In what databases are copied from.
+            if self._portable:
+                self._psql("template1", "-f", self._portable)
+            else:
+                self.sql("CREATE EXTENSION pg_stash", "template1")
+            self.create_database("cache")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
