@@ -140,7 +140,9 @@ class Growth(Case):
         self.assertEqual(s.value("SELECT count(*) FROM cache.entries"), 100000)
         # While ANALYZE ran, its snapshot would keep what is overwritten. VACUUM's does not, and it has come.
         upkeep = "SELECT autovacuum_count, autoanalyze_count FROM pg_stat_user_tables WHERE relid = 'cache.entries'::regclass"
+        until = time.monotonic() + 60
         while s.rows(upkeep)[0][0] < 2:
+            self.assertLess(time.monotonic(), until, "autovacuum has not come")
             time.sleep(0.1)
             s.run("SELECT cache.set('k' || i, 'z') FROM generate_series(1, 5000) AS i")
         self.assertEqual(s.rows(upkeep)[0][1], 0)

@@ -46,7 +46,7 @@ pub fn has_written() -> bool {
     unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }
 }
 
-/// How a transaction, or a subtransaction at a nesting level, has ended.
+/// How a transaction, or a subtransaction at a nesting level, ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// It is about to become visible to others. One of the others follows.
