@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::support::{Server, StopOnDrop, wait_until};
 
@@ -78,8 +78,8 @@ fn a_writer_killed_while_it_evicts_leaves_a_cache_within_its_budget() {
 
 #[test]
 fn a_small_cache_is_counted_to_the_entry_while_others_write() {
-    // With so low a duty a pass that rested on its way would take many times as long as a transaction; and a count that one
-    // of these has disturbed is off by more than one in fifty, and made again.
+    // With so low a duty a pass that rested before it has taken up its count would rest for many times as long as others
+    // need for a transaction; and a count that one of these has disturbed is off by more than one in fifty, and made again.
     let server = Server::start("counting", &["pg_stash.sweep_max_duty = 1", "pg_stash.sweep_max_stale = '1s'"]);
     server.session("postgres").run(
         "CREATE EXTENSION pg_stash; SELECT cache.create_cache('kept', durable => true, max_entries => 2000);
@@ -93,18 +93,15 @@ fn a_small_cache_is_counted_to_the_entry_while_others_write() {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 writer.run("SELECT cache.set('n' || random(), 'x', cache => 'kept') FROM generate_series(1, 50)");
+                thread::sleep(Duration::from_millis(10));
             }
         });
         let _stop = StopOnDrop(&stop);
-        // Writers evict by the count: as long as that is right, each of their transactions leaves as many as it found.
-        let mut since = None;
-        wait_until("the cache has been at its budget for three seconds", || {
-            if s.number("SELECT count(*) FROM cache.entries_kept") != 2000 {
-                since = None;
-                return false;
-            }
-            since.get_or_insert_with(Instant::now).elapsed() > Duration::from_secs(3)
+        wait_until("the sweeper takes its count for sure", || {
+            s.number("SELECT count(*) FROM cache.sweeper WHERE database = current_database() AND state = 'idle' AND clock_timestamp() - last_pass - duration > '3 s'") == 1
         });
+        // Writers evict by the count: where that is right, each of their transactions leaves as many as it found.
+        assert_eq!(s.number("SELECT count(*) FROM cache.entries_kept"), 2000);
     });
 }
 

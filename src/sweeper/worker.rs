@@ -2,6 +2,7 @@
 //! when the extension is gone, or when nothing has been left to expire for a while.
 
 use std::collections::HashMap;
+use std::mem;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -153,11 +154,14 @@ struct Pass<'a> {
     slot: &'a DatabaseSlot,
     started: Option<i64>,
     tally: Tally,
+    /// Rest that is due before the next piece of work. It is not taken at once, because what has been counted is taken up
+    /// first: writers do not rest.
+    rest: Duration,
 }
 
 impl<'a> Pass<'a> {
     fn new(slot: &'a DatabaseSlot) -> Pass<'a> {
-        Pass { slot, started: None, tally: Tally::EMPTY }
+        Pass { slot, started: None, tally: Tally::EMPTY, rest: Duration::ZERO }
     }
 
     /// Sweeps a cache's table from its first block to the last that it has now, and counts what is in it.
@@ -240,20 +244,26 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Does a piece of work on a cache's table in a transaction of its own, and rests. `None` where the work is to be
-    /// left for the next round: after an error, or because somebody has locked the table or wants the database.
-    fn batch<R>(&self, cache: &Rc<Cache>, work: impl FnOnce(&Table) -> R) -> Option<R> {
+    /// Does a piece of work on a cache's table in a transaction of its own, rested from the last one. `None` where the work
+    /// is to be left for the next round: after an error, or because somebody has locked the table or wants the database.
+    fn batch<R>(&mut self, cache: &Rc<Cache>, work: impl FnOnce(&Table) -> R) -> Option<R> {
+        self.rest();
         let began = Instant::now();
         let result = process::transaction(|| {
             (!lock::database_is_wanted()).then(|| Table::open_for_sweep(cache.clone()).map(|table| work(&table)))
-        })??;
-        process::nap(pace::rest_after(began.elapsed(), settings::sweep_max_duty()));
-        result
+        })?;
+        self.rest = pace::rest_after(began.elapsed(), settings::sweep_max_duty());
+        result?
+    }
+
+    fn rest(&mut self) {
+        process::nap(mem::take(&mut self.rest));
     }
 
     /// Publishes what the pass has done, if it did anything.
-    fn report(&self) {
+    fn report(&mut self) {
         let Some(started) = self.started else { return };
+        self.rest();
         self.slot.pass_started.store(started, Ordering::Relaxed);
         self.slot.pass_micros.store(clock::now() - started, Ordering::Relaxed);
         self.slot.pass_scanned.store(self.tally.scanned, Ordering::Relaxed);
