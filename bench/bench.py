@@ -42,14 +42,14 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--pg-bin", type=Path, required=True, help="directory of PostgreSQL's programs")
     arguments.add_argument("--quick", action="store_true", help="the base configuration only, in under three minutes")
-    arguments.add_argument("--rounds", type=int, help="rounds that count (default 3)")
-    arguments.add_argument("--seconds", type=float, help="length of a run (default 3; quick: 2)")
+    arguments.add_argument("--rounds", type=int, help="rounds that count (default 5; quick: 3)")
+    arguments.add_argument("--seconds", type=float, help="length of a run (default 2)")
     arguments.add_argument("--group", default="", help="only the groups whose titles contain this")
     arguments.add_argument("--out", type=Path, default=Path(__file__).parent, help="where the results go")
     arguments.add_argument("--traces", help="directory of traces to replay; synthetic requests without one")
     options = arguments.parse_args()
-    rounds = options.rounds or 3
-    seconds = options.seconds or (2 if options.quick else 3)
+    rounds = options.rounds or (3 if options.quick else 5)
+    seconds = options.seconds or 2
 
     def progress(text):
         print(f"  {text}", file=sys.stderr, flush=True)

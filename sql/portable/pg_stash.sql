@@ -1441,9 +1441,10 @@ COMMENT ON FUNCTION cache._put_many(text[], text[], jsonb[], bytea[], interval, 
 $definitions$
     UNION ALL
     SELECT $definitions$
--- The common case in as few steps as there can be: each function in the condition is looked up anew in each transaction. Whatever
--- is out of the ordinary is for _put(), as are values of which a few would fill the budget. Privileges are for PostgreSQL to
--- check, with its own message: to look at them beforehand would take a fifth of the time.
+-- The common case in as few steps as there can be: each function in a condition is looked up anew in each transaction, which
+-- is why what only a TTL needs stands apart. Whatever is out of the ordinary is for _put(), as are values of which a few would
+-- fill the budget. Privileges are for PostgreSQL to check, with its own message: to look at them beforehand would take a fifth
+-- of the time.
 CREATE OR REPLACE FUNCTION cache.set(
     key text, value text, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
     as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
@@ -1457,15 +1458,26 @@ BEGIN
         AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
         AND pg_catalog.octet_length($2) OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
         AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
-        AND (COALESCE($3, {default_ttl}) IS NULL OR COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
-            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
-                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP)
     THEN
-        INSERT INTO cache.{table} (expires_at, key, value_text)
-        VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), 'infinity'), $1, $2)
-        ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
-            value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
-            fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+        IF $3 IS NULL AND {is_plain_default} THEN
+            INSERT INTO cache.{table} (expires_at, key, value_text)
+            VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) {default_ttl}, 'infinity'), $1, $2)
+            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+        ELSIF COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
+                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP
+        THEN
+            INSERT INTO cache.{table} (expires_at, key, value_text)
+            VALUES (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), $1, $2)
+            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+        ELSE
+            is_stored := cache._put($1, value, NULL, NULL, NULL, $3, $4, $5, $6, $7);
+            RETURN;
+        END IF;
         IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
             PERFORM cache._upkeep($7);
         END IF;
@@ -1474,9 +1486,10 @@ BEGIN
     -- end
     is_stored := cache._put($1, value, NULL, NULL, NULL, $3, $4, $5, $6, $7);
 END $body$;
--- The common case in as few steps as there can be: each function in the condition is looked up anew in each transaction. Whatever
--- is out of the ordinary is for _put(), as are values of which a few would fill the budget. Privileges are for PostgreSQL to
--- check, with its own message: to look at them beforehand would take a fifth of the time.
+-- The common case in as few steps as there can be: each function in a condition is looked up anew in each transaction, which
+-- is why what only a TTL needs stands apart. Whatever is out of the ordinary is for _put(), as are values of which a few would
+-- fill the budget. Privileges are for PostgreSQL to check, with its own message: to look at them beforehand would take a fifth
+-- of the time.
 CREATE OR REPLACE FUNCTION cache.set(
     key text, value jsonb, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
     as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
@@ -1490,15 +1503,26 @@ BEGIN
         AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
         AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
         AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
-        AND (COALESCE($3, {default_ttl}) IS NULL OR COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
-            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
-                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP)
     THEN
-        INSERT INTO cache.{table} (expires_at, key, value_json)
-        VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), 'infinity'), $1, $2)
-        ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
-            value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
-            fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+        IF $3 IS NULL AND {is_plain_default} THEN
+            INSERT INTO cache.{table} (expires_at, key, value_json)
+            VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) {default_ttl}, 'infinity'), $1, $2)
+            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+        ELSIF COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
+                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP
+        THEN
+            INSERT INTO cache.{table} (expires_at, key, value_json)
+            VALUES (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), $1, $2)
+            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+        ELSE
+            is_stored := cache._put($1, NULL, value, NULL, NULL, $3, $4, $5, $6, $7);
+            RETURN;
+        END IF;
         IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
             PERFORM cache._upkeep($7);
         END IF;
@@ -1507,9 +1531,10 @@ BEGIN
     -- end
     is_stored := cache._put($1, NULL, value, NULL, NULL, $3, $4, $5, $6, $7);
 END $body$;
--- The common case in as few steps as there can be: each function in the condition is looked up anew in each transaction. Whatever
--- is out of the ordinary is for _put(), as are values of which a few would fill the budget. Privileges are for PostgreSQL to
--- check, with its own message: to look at them beforehand would take a fifth of the time.
+-- The common case in as few steps as there can be: each function in a condition is looked up anew in each transaction, which
+-- is why what only a TTL needs stands apart. Whatever is out of the ordinary is for _put(), as are values of which a few would
+-- fill the budget. Privileges are for PostgreSQL to check, with its own message: to look at them beforehand would take a fifth
+-- of the time.
 CREATE OR REPLACE FUNCTION cache.set(
     key text, value bytea, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
     as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
@@ -1523,15 +1548,26 @@ BEGIN
         AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
         AND pg_catalog.octet_length($2) OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
         AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
-        AND (COALESCE($3, {default_ttl}) IS NULL OR COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
-            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
-                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP)
     THEN
-        INSERT INTO cache.{table} (expires_at, key, value_bytes)
-        VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), 'infinity'), $1, $2)
-        ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
-            value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
-            fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+        IF $3 IS NULL AND {is_plain_default} THEN
+            INSERT INTO cache.{table} (expires_at, key, value_bytes)
+            VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) {default_ttl}, 'infinity'), $1, $2)
+            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+        ELSIF COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
+                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP
+        THEN
+            INSERT INTO cache.{table} (expires_at, key, value_bytes)
+            VALUES (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), $1, $2)
+            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+        ELSE
+            is_stored := cache._put($1, NULL, NULL, value, NULL, $3, $4, $5, $6, $7);
+            RETURN;
+        END IF;
         IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
             PERFORM cache._upkeep($7);
         END IF;
@@ -1540,9 +1576,10 @@ BEGIN
     -- end
     is_stored := cache._put($1, NULL, NULL, value, NULL, $3, $4, $5, $6, $7);
 END $body$;
--- The common case in as few steps as there can be: each function in the condition is looked up anew in each transaction. Whatever
--- is out of the ordinary is for _put(), as are values of which a few would fill the budget. Privileges are for PostgreSQL to
--- check, with its own message: to look at them beforehand would take a fifth of the time.
+-- The common case in as few steps as there can be: each function in a condition is looked up anew in each transaction, which
+-- is why what only a TTL needs stands apart. Whatever is out of the ordinary is for _put(), as are values of which a few would
+-- fill the budget. Privileges are for PostgreSQL to check, with its own message: to look at them beforehand would take a fifth
+-- of the time.
 CREATE OR REPLACE FUNCTION cache.set(
     key text, value bigint, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
     as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
@@ -1556,15 +1593,26 @@ BEGIN
         AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
         AND 8 OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
         AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
-        AND (COALESCE($3, {default_ttl}) IS NULL OR COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
-            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
-                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP)
     THEN
-        INSERT INTO cache.{table} (expires_at, key, value_int)
-        VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), 'infinity'), $1, $2)
-        ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
-            value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
-            fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+        IF $3 IS NULL AND {is_plain_default} THEN
+            INSERT INTO cache.{table} (expires_at, key, value_int)
+            VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) {default_ttl}, 'infinity'), $1, $2)
+            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+        ELSIF COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
+                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP
+        THEN
+            INSERT INTO cache.{table} (expires_at, key, value_int)
+            VALUES (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), $1, $2)
+            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+        ELSE
+            is_stored := cache._put($1, NULL, NULL, NULL, value, $3, $4, $5, $6, $7);
+            RETURN;
+        END IF;
         IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
             PERFORM cache._upkeep($7);
         END IF;
@@ -1755,6 +1803,14 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $body$
 $body$;
 COMMENT ON FUNCTION cache._chance(bigint) IS 'with what chance a small write has a part in the upkeep';
 
+-- Whether what is written with this TTL, now or later, expires after it is written, and within the calendar.
+CREATE OR REPLACE FUNCTION cache._is_plain(ttl interval) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $body$
+    SELECT $1 > '0' AND $1 < '10000 days' AND least(extract(year FROM $1), extract(month FROM $1), extract(day FROM $1),
+        extract(hour FROM $1), extract(minute FROM $1), extract(second FROM $1)) >= 0
+$body$;
+COMMENT ON FUNCTION cache._is_plain(interval) IS 'whether a TTL is positive and within the calendar at all times';
+
 -- Puts the names and policies of the caches into the definitions, and runs them.
 CREATE OR REPLACE FUNCTION cache._make_store() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET client_min_messages = warning SET intervalstyle = postgres AS $body$
@@ -1772,9 +1828,10 @@ BEGIN
                 made := made || part || E'\n';
             ELSE
                 made := made || (
-                    SELECT string_agg(replace(replace(replace(replace(replace(replace(replace(substr(part, 12),
+                    SELECT string_agg(replace(replace(replace(replace(replace(replace(replace(replace(substr(part, 12),
                         '{name}', quote_literal(name)), '{table}', cache._table(name)), '{durable}', durable::text),
                         '{default_ttl}', format('%L::interval', default_ttl)),
+                        '{is_plain_default}', (default_ttl IS NULL OR cache._is_plain(default_ttl))::text),
                         '{max_size}', format('%L::bigint', max_size)), '{max_entries}', format('%L::bigint', max_entries)), '{chance}', cache._chance(max_entries)::text), '' ORDER BY name <> 'default', name)
                     FROM cache.caches);
             END IF;

@@ -28,6 +28,14 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $body$
 $body$;
 COMMENT ON FUNCTION cache._chance(bigint) IS 'with what chance a small write has a part in the upkeep';
 
+-- Whether what is written with this TTL, now or later, expires after it is written, and within the calendar.
+CREATE OR REPLACE FUNCTION cache._is_plain(ttl interval) RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $body$
+    SELECT $1 > '0' AND $1 < '10000 days' AND least(extract(year FROM $1), extract(month FROM $1), extract(day FROM $1),
+        extract(hour FROM $1), extract(minute FROM $1), extract(second FROM $1)) >= 0
+$body$;
+COMMENT ON FUNCTION cache._is_plain(interval) IS 'whether a TTL is positive and within the calendar at all times';
+
 -- Puts the names and policies of the caches into the definitions, and runs them.
 CREATE OR REPLACE FUNCTION cache._make_store() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET client_min_messages = warning SET intervalstyle = postgres AS $body$
@@ -45,9 +53,10 @@ BEGIN
                 made := made || part || E'\n';
             ELSE
                 made := made || (
-                    SELECT string_agg(replace(replace(replace(replace(replace(replace(replace(substr(part, 12),
+                    SELECT string_agg(replace(replace(replace(replace(replace(replace(replace(replace(substr(part, 12),
                         '{name}', quote_literal(name)), '{table}', cache._table(name)), '{durable}', durable::text),
                         '{default_ttl}', format('%L::interval', default_ttl)),
+                        '{is_plain_default}', (default_ttl IS NULL OR cache._is_plain(default_ttl))::text),
                         '{max_size}', format('%L::bigint', max_size)), '{max_entries}', format('%L::bigint', max_entries)), '{chance}', cache._chance(max_entries)::text), '' ORDER BY name <> 'default', name)
                     FROM cache.caches);
             END IF;
