@@ -120,6 +120,20 @@ class Sweeping(Case):
         other.run("SELECT cache._sweep_piece('default', 0, 1000), cache._evict_piece('default', 1000), cache._sweep_cache('default')")
         self.assertEqual(s.value("SELECT count(*) FROM cache.entries"), 100)
 
+    def test_a_stranger_to_all_caches_can_take_and_end_leases_and_no_more(self):
+        s = self.session()
+        self.admin.run("DROP ROLE IF EXISTS stranger; CREATE ROLE stranger LOGIN")
+        s.run("GRANT USAGE ON SCHEMA cache TO stranger; SELECT cache.set('there', 'x')")
+        other = self.session("stranger")
+        for call in ("get('there')", "claim('k')", "delete('there')", "clear()"):
+            other.fails(f"SELECT cache.{call}", "42501")
+        token = s.value("SELECT lease FROM cache.claim('k')")
+        other.run("SELECT cache._end_leases('default', ARRAY['k', 'there'])")
+        self.assertFalse(s.value("SELECT cache.fill(%s, 'x'::text)", token))
+        self.assertIsNotNone(other.value("SELECT cache._take_lease('default', 'k', '1 minute', NULL)"))
+        self.assertIsNone(s.value("SELECT lease FROM cache.claim('k')"))
+        self.assertEqual(s.value("SELECT cache.get('there')"), "x")
+
 
 class Growth(Case):
     settings = ("autovacuum_naptime = 1s",)
