@@ -112,9 +112,8 @@ class Sweeping(Case):
 
     def test_what_sweeps_removes_nothing_that_lives_for_those_who_may_not_delete(self):
         s = self.session()
-        self.admin.run("DROP ROLE IF EXISTS stranger; CREATE ROLE stranger LOGIN")
-        s.run("GRANT USAGE ON SCHEMA cache TO stranger; SELECT cache.set('k' || i, 'x') FROM generate_series(1, 100) AS i")
-        other = self.session("stranger")
+        s.run("SELECT cache.set('k' || i, 'x') FROM generate_series(1, 100) AS i")
+        other = self.stranger(s)
         other.fails("SELECT cache._sweep_blocks('default', 0, 1000, NULL, 0, 0, NULL)", "42501")
         other.fails("SELECT cache.sweep('default')", "42501")
         other.run("SELECT cache._sweep_piece('default', 0, 1000), cache._evict_piece('default', 1000), cache._sweep_cache('default')")
@@ -122,9 +121,8 @@ class Sweeping(Case):
 
     def test_a_stranger_to_all_caches_can_take_and_end_leases_and_no_more(self):
         s = self.session()
-        self.admin.run("DROP ROLE IF EXISTS stranger; CREATE ROLE stranger LOGIN")
-        s.run("GRANT USAGE ON SCHEMA cache TO stranger; SELECT cache.set('there', 'x')")
-        other = self.session("stranger")
+        s.run("SELECT cache.set('there', 'x')")
+        other = self.stranger(s)
         for call in ("get('there')", "claim('k')", "delete('there')", "clear()"):
             other.fails(f"SELECT cache.{call}", "42501")
         token = s.value("SELECT lease FROM cache.claim('k')")
@@ -133,6 +131,12 @@ class Sweeping(Case):
         self.assertIsNotNone(other.value("SELECT cache._take_lease('default', 'k', '1 minute', NULL)"))
         self.assertIsNone(s.value("SELECT lease FROM cache.claim('k')"))
         self.assertEqual(s.value("SELECT cache.get('there')"), "x")
+
+    def stranger(self, owner):
+        """A session of a role that has USAGE on the schema, and no privilege on a cache."""
+        self.admin.run("DO 'BEGIN CREATE ROLE stranger LOGIN; EXCEPTION WHEN duplicate_object THEN END'")
+        owner.run("GRANT USAGE ON SCHEMA cache TO stranger")
+        return self.session("stranger")
 
 
 class Growth(Case):
