@@ -921,24 +921,28 @@ DECLARE
     result bigint;
 BEGIN
     -- each cache
-    IF $5 OPERATOR(pg_catalog.=) {name} AND $4 IS NOT NULL
-        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'SELECT')
-        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'INSERT')
-        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'UPDATE')
-        AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
-        AND ($3 IS NULL OR $3 OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
-            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST($3, '0'::pg_catalog.interval) OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP)
-    THEN
-        UPDATE cache.{table} AS e SET value_int = e.value_int OPERATOR(pg_catalog.+) $2, fresh_until = NULL, fill_micros = NULL
-        WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() AND e.tags IS NULL
-            AND e.value_int OPERATOR(pg_catalog.+) $2 OPERATOR(pg_catalog.>=) -9223372036854775808
-            AND e.value_int OPERATOR(pg_catalog.+) $2 OPERATOR(pg_catalog.<=) 9223372036854775807
-        RETURNING e.value_int INTO result;
-        IF FOUND THEN
-            IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
-                PERFORM cache._upkeep($5);
+    IF $5 OPERATOR(pg_catalog.=) {name} THEN
+        IF $4 IS NOT NULL
+            AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'SELECT')
+            AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'INSERT')
+            AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'UPDATE')
+            AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
+            AND ($3 IS NULL OR $3 OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+                AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST($3, '0'::pg_catalog.interval)
+                    OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP)
+        THEN
+            UPDATE cache.{table} AS e
+            SET value_int = e.value_int OPERATOR(pg_catalog.+) $2, fresh_until = NULL, fill_micros = NULL
+            WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.tags IS NULL AND e.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
+                AND e.value_int OPERATOR(pg_catalog.+) $2 OPERATOR(pg_catalog.>=) -9223372036854775808
+                AND e.value_int OPERATOR(pg_catalog.+) $2 OPERATOR(pg_catalog.<=) 9223372036854775807
+            RETURNING e.value_int INTO result;
+            IF FOUND THEN
+                IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
+                    PERFORM cache._upkeep($5);
+                END IF;
+                RETURN result;
             END IF;
-            RETURN result;
         END IF;
     END IF;
     -- end
@@ -1442,9 +1446,9 @@ $definitions$
     UNION ALL
     SELECT $definitions$
 -- The common case in as few steps as there can be: each function in a condition is looked up anew in each transaction, which
--- is why what only a TTL needs stands apart. Whatever is out of the ordinary is for _put(), as are values of which a few would
--- fill the budget. Privileges are for PostgreSQL to check, with its own message: to look at them beforehand would take a fifth
--- of the time.
+-- is why what one cache needs, and what a TTL needs, stand apart. Whatever is out of the ordinary is for _put(), as are values
+-- of which a few would fill the budget. Privileges are for PostgreSQL to check, with its own message: to look at them
+-- beforehand would take a fifth of the time.
 CREATE OR REPLACE FUNCTION cache.set(
     key text, value text, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
     as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
@@ -1454,42 +1458,44 @@ DECLARE
     is_stored boolean;
 BEGIN
     -- each cache
-    IF $7 OPERATOR(pg_catalog.=) {name} AND $2 IS NOT NULL AND $4 IS NULL AND $5 IS NULL AND $6 IS NULL
-        AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
-        AND pg_catalog.octet_length($2) OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
-        AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
-    THEN
-        IF $3 IS NULL AND {is_plain_default} THEN
-            INSERT INTO cache.{table} (expires_at, key, value_text)
-            VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) {default_ttl}, 'infinity'), $1, $2)
-            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
-                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
-                fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
-        ELSIF COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
-            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
-                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP
+    IF $7 OPERATOR(pg_catalog.=) {name} THEN
+        IF $2 IS NOT NULL AND $4 IS NULL AND $5 IS NULL AND $6 IS NULL
+            AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
+            AND pg_catalog.octet_length($2) OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
+            AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
         THEN
-            INSERT INTO cache.{table} (expires_at, key, value_text)
-            VALUES (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), $1, $2)
-            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
-                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
-                fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
-        ELSE
-            is_stored := cache._put($1, value, NULL, NULL, NULL, $3, $4, $5, $6, $7);
+            IF $3 IS NULL AND {is_plain_default} THEN
+                INSERT INTO cache.{table} (expires_at, key, value_text)
+                VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) {default_ttl}, 'infinity'), $1, $2)
+                ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                    value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                    fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+            ELSIF COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+                AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
+                    OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP
+            THEN
+                INSERT INTO cache.{table} (expires_at, key, value_text)
+                VALUES (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), $1, $2)
+                ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                    value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                    fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+            ELSE
+                is_stored := cache._put($1, value, NULL, NULL, NULL, $3, $4, $5, $6, $7);
+                RETURN;
+            END IF;
+            IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
+                PERFORM cache._upkeep($7);
+            END IF;
             RETURN;
         END IF;
-        IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
-            PERFORM cache._upkeep($7);
-        END IF;
-        RETURN;
     END IF;
     -- end
     is_stored := cache._put($1, value, NULL, NULL, NULL, $3, $4, $5, $6, $7);
 END $body$;
 -- The common case in as few steps as there can be: each function in a condition is looked up anew in each transaction, which
--- is why what only a TTL needs stands apart. Whatever is out of the ordinary is for _put(), as are values of which a few would
--- fill the budget. Privileges are for PostgreSQL to check, with its own message: to look at them beforehand would take a fifth
--- of the time.
+-- is why what one cache needs, and what a TTL needs, stand apart. Whatever is out of the ordinary is for _put(), as are values
+-- of which a few would fill the budget. Privileges are for PostgreSQL to check, with its own message: to look at them
+-- beforehand would take a fifth of the time.
 CREATE OR REPLACE FUNCTION cache.set(
     key text, value jsonb, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
     as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
@@ -1499,42 +1505,44 @@ DECLARE
     is_stored boolean;
 BEGIN
     -- each cache
-    IF $7 OPERATOR(pg_catalog.=) {name} AND $2 IS NOT NULL AND $4 IS NULL AND $5 IS NULL AND $6 IS NULL
-        AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
-        AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
-        AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
-    THEN
-        IF $3 IS NULL AND {is_plain_default} THEN
-            INSERT INTO cache.{table} (expires_at, key, value_json)
-            VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) {default_ttl}, 'infinity'), $1, $2)
-            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
-                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
-                fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
-        ELSIF COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
-            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
-                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP
+    IF $7 OPERATOR(pg_catalog.=) {name} THEN
+        IF $2 IS NOT NULL AND $4 IS NULL AND $5 IS NULL AND $6 IS NULL
+            AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
+            AND pg_catalog.pg_column_size($2) OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
+            AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
         THEN
-            INSERT INTO cache.{table} (expires_at, key, value_json)
-            VALUES (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), $1, $2)
-            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
-                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
-                fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
-        ELSE
-            is_stored := cache._put($1, NULL, value, NULL, NULL, $3, $4, $5, $6, $7);
+            IF $3 IS NULL AND {is_plain_default} THEN
+                INSERT INTO cache.{table} (expires_at, key, value_json)
+                VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) {default_ttl}, 'infinity'), $1, $2)
+                ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                    value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                    fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+            ELSIF COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+                AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
+                    OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP
+            THEN
+                INSERT INTO cache.{table} (expires_at, key, value_json)
+                VALUES (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), $1, $2)
+                ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                    value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                    fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+            ELSE
+                is_stored := cache._put($1, NULL, value, NULL, NULL, $3, $4, $5, $6, $7);
+                RETURN;
+            END IF;
+            IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
+                PERFORM cache._upkeep($7);
+            END IF;
             RETURN;
         END IF;
-        IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
-            PERFORM cache._upkeep($7);
-        END IF;
-        RETURN;
     END IF;
     -- end
     is_stored := cache._put($1, NULL, value, NULL, NULL, $3, $4, $5, $6, $7);
 END $body$;
 -- The common case in as few steps as there can be: each function in a condition is looked up anew in each transaction, which
--- is why what only a TTL needs stands apart. Whatever is out of the ordinary is for _put(), as are values of which a few would
--- fill the budget. Privileges are for PostgreSQL to check, with its own message: to look at them beforehand would take a fifth
--- of the time.
+-- is why what one cache needs, and what a TTL needs, stand apart. Whatever is out of the ordinary is for _put(), as are values
+-- of which a few would fill the budget. Privileges are for PostgreSQL to check, with its own message: to look at them
+-- beforehand would take a fifth of the time.
 CREATE OR REPLACE FUNCTION cache.set(
     key text, value bytea, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
     as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
@@ -1544,42 +1552,44 @@ DECLARE
     is_stored boolean;
 BEGIN
     -- each cache
-    IF $7 OPERATOR(pg_catalog.=) {name} AND $2 IS NOT NULL AND $4 IS NULL AND $5 IS NULL AND $6 IS NULL
-        AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
-        AND pg_catalog.octet_length($2) OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
-        AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
-    THEN
-        IF $3 IS NULL AND {is_plain_default} THEN
-            INSERT INTO cache.{table} (expires_at, key, value_bytes)
-            VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) {default_ttl}, 'infinity'), $1, $2)
-            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
-                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
-                fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
-        ELSIF COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
-            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
-                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP
+    IF $7 OPERATOR(pg_catalog.=) {name} THEN
+        IF $2 IS NOT NULL AND $4 IS NULL AND $5 IS NULL AND $6 IS NULL
+            AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
+            AND pg_catalog.octet_length($2) OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
+            AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
         THEN
-            INSERT INTO cache.{table} (expires_at, key, value_bytes)
-            VALUES (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), $1, $2)
-            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
-                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
-                fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
-        ELSE
-            is_stored := cache._put($1, NULL, NULL, value, NULL, $3, $4, $5, $6, $7);
+            IF $3 IS NULL AND {is_plain_default} THEN
+                INSERT INTO cache.{table} (expires_at, key, value_bytes)
+                VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) {default_ttl}, 'infinity'), $1, $2)
+                ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                    value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                    fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+            ELSIF COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+                AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
+                    OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP
+            THEN
+                INSERT INTO cache.{table} (expires_at, key, value_bytes)
+                VALUES (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), $1, $2)
+                ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                    value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                    fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+            ELSE
+                is_stored := cache._put($1, NULL, NULL, value, NULL, $3, $4, $5, $6, $7);
+                RETURN;
+            END IF;
+            IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
+                PERFORM cache._upkeep($7);
+            END IF;
             RETURN;
         END IF;
-        IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
-            PERFORM cache._upkeep($7);
-        END IF;
-        RETURN;
     END IF;
     -- end
     is_stored := cache._put($1, NULL, NULL, value, NULL, $3, $4, $5, $6, $7);
 END $body$;
 -- The common case in as few steps as there can be: each function in a condition is looked up anew in each transaction, which
--- is why what only a TTL needs stands apart. Whatever is out of the ordinary is for _put(), as are values of which a few would
--- fill the budget. Privileges are for PostgreSQL to check, with its own message: to look at them beforehand would take a fifth
--- of the time.
+-- is why what one cache needs, and what a TTL needs, stand apart. Whatever is out of the ordinary is for _put(), as are values
+-- of which a few would fill the budget. Privileges are for PostgreSQL to check, with its own message: to look at them
+-- beforehand would take a fifth of the time.
 CREATE OR REPLACE FUNCTION cache.set(
     key text, value bigint, ttl interval DEFAULT NULL, fresh interval DEFAULT NULL, tags text[] DEFAULT NULL,
     as_of timestamptz DEFAULT NULL, cache text DEFAULT 'default')
@@ -1589,34 +1599,36 @@ DECLARE
     is_stored boolean;
 BEGIN
     -- each cache
-    IF $7 OPERATOR(pg_catalog.=) {name} AND $2 IS NOT NULL AND $4 IS NULL AND $5 IS NULL AND $6 IS NULL
-        AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
-        AND 8 OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
-        AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
-    THEN
-        IF $3 IS NULL AND {is_plain_default} THEN
-            INSERT INTO cache.{table} (expires_at, key, value_int)
-            VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) {default_ttl}, 'infinity'), $1, $2)
-            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
-                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
-                fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
-        ELSIF COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
-            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
-                OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP
+    IF $7 OPERATOR(pg_catalog.=) {name} THEN
+        IF $2 IS NOT NULL AND $4 IS NULL AND $5 IS NULL AND $6 IS NULL
+            AND $1 OPERATOR(pg_catalog.<>) '' AND pg_catalog.octet_length($1) OPERATOR(pg_catalog.<=) 1024
+            AND 8 OPERATOR(pg_catalog.<) LEAST(100000, {max_size} OPERATOR(pg_catalog./) 10000)
+            AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
         THEN
-            INSERT INTO cache.{table} (expires_at, key, value_int)
-            VALUES (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), $1, $2)
-            ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
-                value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
-                fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
-        ELSE
-            is_stored := cache._put($1, NULL, NULL, NULL, value, $3, $4, $5, $6, $7);
+            IF $3 IS NULL AND {is_plain_default} THEN
+                INSERT INTO cache.{table} (expires_at, key, value_int)
+                VALUES (COALESCE(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) {default_ttl}, 'infinity'), $1, $2)
+                ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                    value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                    fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+            ELSIF COALESCE($3, {default_ttl}) OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+                AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST(COALESCE($3, {default_ttl}), '0'::pg_catalog.interval)
+                    OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP
+            THEN
+                INSERT INTO cache.{table} (expires_at, key, value_int)
+                VALUES (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) COALESCE($3, {default_ttl}), $1, $2)
+                ON CONFLICT (key) DO UPDATE SET expires_at = excluded.expires_at, value_text = excluded.value_text,
+                    value_json = excluded.value_json, value_bytes = excluded.value_bytes, value_int = excluded.value_int,
+                    fresh_until = NULL, as_of = NULL, tags = NULL, fill_micros = NULL, basis = NULL;
+            ELSE
+                is_stored := cache._put($1, NULL, NULL, NULL, value, $3, $4, $5, $6, $7);
+                RETURN;
+            END IF;
+            IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
+                PERFORM cache._upkeep($7);
+            END IF;
             RETURN;
         END IF;
-        IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
-            PERFORM cache._upkeep($7);
-        END IF;
-        RETURN;
     END IF;
     -- end
     is_stored := cache._put($1, NULL, NULL, NULL, value, $3, $4, $5, $6, $7);

@@ -69,24 +69,28 @@ DECLARE
     result bigint;
 BEGIN
     -- each cache
-    IF $5 OPERATOR(pg_catalog.=) {name} AND $4 IS NOT NULL
-        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'SELECT')
-        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'INSERT')
-        AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'UPDATE')
-        AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
-        AND ($3 IS NULL OR $3 OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
-            AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST($3, '0'::pg_catalog.interval) OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP)
-    THEN
-        UPDATE cache.{table} AS e SET value_int = e.value_int OPERATOR(pg_catalog.+) $2, fresh_until = NULL, fill_micros = NULL
-        WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp() AND e.tags IS NULL
-            AND e.value_int OPERATOR(pg_catalog.+) $2 OPERATOR(pg_catalog.>=) -9223372036854775808
-            AND e.value_int OPERATOR(pg_catalog.+) $2 OPERATOR(pg_catalog.<=) 9223372036854775807
-        RETURNING e.value_int INTO result;
-        IF FOUND THEN
-            IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
-                PERFORM cache._upkeep($5);
+    IF $5 OPERATOR(pg_catalog.=) {name} THEN
+        IF $4 IS NOT NULL
+            AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'SELECT')
+            AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'INSERT')
+            AND pg_catalog.has_table_privilege('cache.{table}'::pg_catalog.regclass, 'UPDATE')
+            AND pg_catalog.current_setting('pg_stash.enabled', true) IS NULL AND NOT pg_catalog.pg_is_in_recovery()
+            AND ($3 IS NULL OR $3 OPERATOR(pg_catalog.<) '10000 days'::pg_catalog.interval
+                AND CURRENT_TIMESTAMP OPERATOR(pg_catalog.+) GREATEST($3, '0'::pg_catalog.interval)
+                    OPERATOR(pg_catalog.>) CURRENT_TIMESTAMP)
+        THEN
+            UPDATE cache.{table} AS e
+            SET value_int = e.value_int OPERATOR(pg_catalog.+) $2, fresh_until = NULL, fill_micros = NULL
+            WHERE e.key OPERATOR(pg_catalog.=) $1 AND e.tags IS NULL AND e.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
+                AND e.value_int OPERATOR(pg_catalog.+) $2 OPERATOR(pg_catalog.>=) -9223372036854775808
+                AND e.value_int OPERATOR(pg_catalog.+) $2 OPERATOR(pg_catalog.<=) 9223372036854775807
+            RETURNING e.value_int INTO result;
+            IF FOUND THEN
+                IF pg_catalog.random() OPERATOR(pg_catalog.<) {chance} THEN
+                    PERFORM cache._upkeep($5);
+                END IF;
+                RETURN result;
             END IF;
-            RETURN result;
         END IF;
     END IF;
     -- end
