@@ -3,6 +3,8 @@
 import os
 from typing import ClassVar
 
+import psycopg
+import pytest
 from dogpile.testing.fixtures import (
     _GenericBackendTestSuite,
     _GenericMutexTestSuite,
@@ -10,6 +12,13 @@ from dogpile.testing.fixtures import (
 )
 
 ARGUMENTS = {"url": os.environ["PG_STASH_URL"], "fail_open": False}
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> None:
+    """The tests draw their keys at random from so few that two may have the same, and do not delete all of them."""
+    with psycopg.connect(ARGUMENTS["url"], autocommit=True) as connection:
+        connection.execute("SELECT cache.clear()")
 
 
 class TestBackend(_GenericBackendTestSuite):
