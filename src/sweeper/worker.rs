@@ -154,8 +154,8 @@ struct Pass<'a> {
     slot: &'a DatabaseSlot,
     started: Option<i64>,
     tally: Tally,
-    /// Rest that is due before the next piece of work. It is not taken at once, because what has been counted is taken up
-    /// first: writers do not rest.
+    /// Rest that is due before the next piece of work. It is neither taken at once, because what has been counted is taken
+    /// up first, nor between a look at what there is and the work on it: writers do not rest.
     rest: Duration,
 }
 
@@ -167,6 +167,7 @@ impl<'a> Pass<'a> {
     /// Sweeps a cache's table from its first block to the last that it has now, and counts what is in it.
     fn over(&mut self, cache: &Rc<Cache>) -> Tally {
         self.begin();
+        self.rest();
         let slot = cache.slot();
         // The note of the earliest expiry is cleared before the number of blocks is taken: a writer notes after it
         // has written, so either the pass meets the entry or the note survives.
@@ -180,6 +181,7 @@ impl<'a> Pass<'a> {
         let mut block = 0;
         let mut is_complete = false;
         while !is_complete {
+            self.rest();
             let swept = self.batch(cache, |table| {
                 let count = table.heap().block_count();
                 let end = count.min(block + settings::sweep_batch_blocks());
@@ -218,6 +220,7 @@ impl<'a> Pass<'a> {
     fn evict(&mut self, cache: &Rc<Cache>, counted: Usage) {
         let (mut removed, mut visited, mut enough) = (Usage::default(), 0, u32::MAX);
         while visited < enough {
+            self.rest();
             let usage = cache.slot().map_or(Some(counted.less(removed)), |slot| slot.usage());
             let Some(usage) = usage.filter(|usage| !cache.budget.excess(*usage).is_zero()) else { break };
             self.begin();
@@ -244,10 +247,9 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Does a piece of work on a cache's table in a transaction of its own, rested from the last one. `None` where the work
-    /// is to be left for the next round: after an error, or because somebody has locked the table or wants the database.
+    /// Does a piece of work on a cache's table in a transaction of its own, after which a rest is due. `None` where the
+    /// work is to be left for the next round: after an error, or because somebody has locked the table or wants the database.
     fn batch<R>(&mut self, cache: &Rc<Cache>, work: impl FnOnce(&Table) -> R) -> Option<R> {
-        self.rest();
         let began = Instant::now();
         let result = process::transaction(|| {
             (!lock::database_is_wanted()).then(|| Table::open_for_sweep(cache.clone()).map(|table| work(&table)))
